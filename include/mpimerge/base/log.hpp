@@ -1,0 +1,19 @@
+#pragma once
+
+#include <string>
+
+#include <spdlog/logger.h>
+
+namespace mpimerge::base {
+
+/// What of the log a user wants to see.
+enum class Verbosity { quiet, normal, verbose };
+
+/// Local. The program's logger; it writes to stderr. Before `start_log` it shows warnings only.
+spdlog::logger& log();
+
+/// Local. Rank 0 logs from info on (`quiet`: warn, `verbose`: debug), the others from warn on with
+/// "[rank/ranks]" before the text.
+void start_log(int rank, int ranks, Verbosity verbosity);
+
+}  // namespace mpimerge::base

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "mpimerge/comm/comm.hpp"
+
+namespace mpimerge::comm {
+
+/// Collective over `comm`; `values` of equal length on all ranks. Element-wise sum, maximum or
+/// minimum over the ranks, in place. Exact and therefore the same for every rank count. Cost: one
+/// Allreduce (one per 2^30 values).
+void all_reduce_sum(const Comm& comm, std::span<std::uint64_t> values);
+void all_reduce_sum(const Comm& comm, std::span<std::int64_t> values);
+void all_reduce_max(const Comm& comm, std::span<std::uint64_t> values);
+void all_reduce_min(const Comm& comm, std::span<std::uint64_t> values);
+
+/// Collective over `comm`. The largest `value` of all ranks.
+double all_reduce_max(const Comm& comm, double value);
+/// Collective over `comm`. The largest `value` of all ranks.
+std::uint64_t all_reduce_max(const Comm& comm, std::uint64_t value);
+/// Collective over `comm`. The sum of `value` over all ranks.
+std::uint64_t all_reduce_sum(const Comm& comm, std::uint64_t value);
+
+/// Collective over `comm`. Rank 0's bytes on every rank; resized where they are received.
+/// Cost: two Broadcasts (one more per GiB).
+void bcast_bytes(const Comm& comm, std::vector<char>& bytes);
+
+/// Collective over `comm`. Every rank's bytes on every rank, by rank: `all[r]` is rank r's `mine`.
+/// For rare, short lists: the result is as long as all ranks' together.
+std::vector<std::vector<std::byte>> all_gather_bytes(const Comm& comm,
+                                                     std::span<const std::byte> mine);
+
+/// Collective over `comm`. Every rank waits for every other.
+void barrier(const Comm& comm);
+
+}  // namespace mpimerge::comm

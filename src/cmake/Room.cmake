@@ -1,0 +1,20 @@
+# mpimerge_room(NAME SOURCES a.cpp ... [ROOMS base ...] [PACKAGES target ...] [PRIVATE_PACKAGES target ...])
+# One static library per room; ROOMS is the room's whole list of permitted includes (tests/layering.cmake holds the same table).
+function(mpimerge_room name)
+  cmake_parse_arguments(ROOM "" "" "SOURCES;ROOMS;PACKAGES;PRIVATE_PACKAGES" ${ARGN})
+  add_library(mpimerge_${name} STATIC ${ROOM_SOURCES})
+  set_target_properties(mpimerge_${name} PROPERTIES EXPORT_NAME ${name} POSITION_INDEPENDENT_CODE ON)
+  target_compile_features(mpimerge_${name} PUBLIC cxx_std_20)
+  target_include_directories(mpimerge_${name} PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
+                                                     $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>
+                                              PRIVATE ${PROJECT_SOURCE_DIR}/src)
+  foreach(room IN LISTS ROOM_ROOMS)
+    target_link_libraries(mpimerge_${name} PUBLIC mpimerge_${room})
+  endforeach()
+  target_link_libraries(mpimerge_${name} PUBLIC ${ROOM_PACKAGES})
+  target_link_libraries(mpimerge_${name} PRIVATE $<BUILD_INTERFACE:mpimerge_warnings>)
+  foreach(package IN LISTS ROOM_PRIVATE_PACKAGES)
+    target_link_libraries(mpimerge_${name} PRIVATE ${package})
+  endforeach()
+  set_property(GLOBAL APPEND PROPERTY MPIMERGE_ROOMS mpimerge_${name})
+endfunction()

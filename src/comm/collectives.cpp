@@ -1,0 +1,94 @@
+#include "mpimerge/comm/collectives.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include <mpi.h>
+
+#include "mpimerge/base/narrow.hpp"
+#include "mpimerge/comm/error.hpp"
+
+namespace mpimerge::comm {
+namespace {
+
+// MPI 3.1 counts are int: longer buffers go in pieces.
+constexpr std::size_t kPiece = std::size_t{1} << 30;
+
+template <class Value>
+void all_reduce(const Comm& comm, std::span<Value> values, MPI_Datatype type, MPI_Op operation) {
+  for (std::size_t begin = 0; begin < values.size(); begin += kPiece) {
+    const auto piece = values.subspan(begin, std::min(kPiece, values.size() - begin));
+    check(MPI_Allreduce(MPI_IN_PLACE, piece.data(), base::narrow<int>(piece.size()), type,
+                        operation, comm.get()));
+  }
+}
+
+}  // namespace
+
+void all_reduce_sum(const Comm& comm, std::span<std::uint64_t> values) {
+  all_reduce(comm, values, MPI_UINT64_T, MPI_SUM);
+}
+
+void all_reduce_sum(const Comm& comm, std::span<std::int64_t> values) {
+  all_reduce(comm, values, MPI_INT64_T, MPI_SUM);
+}
+
+void all_reduce_max(const Comm& comm, std::span<std::uint64_t> values) {
+  all_reduce(comm, values, MPI_UINT64_T, MPI_MAX);
+}
+
+void all_reduce_min(const Comm& comm, std::span<std::uint64_t> values) {
+  all_reduce(comm, values, MPI_UINT64_T, MPI_MIN);
+}
+
+double all_reduce_max(const Comm& comm, double value) {
+  all_reduce(comm, std::span(&value, 1), MPI_DOUBLE, MPI_MAX);
+  return value;
+}
+
+std::uint64_t all_reduce_max(const Comm& comm, std::uint64_t value) {
+  all_reduce_max(comm, std::span(&value, 1));
+  return value;
+}
+
+std::uint64_t all_reduce_sum(const Comm& comm, std::uint64_t value) {
+  all_reduce_sum(comm, std::span(&value, 1));
+  return value;
+}
+
+void bcast_bytes(const Comm& comm, std::vector<char>& bytes) {
+  std::uint64_t length = bytes.size();
+  check(MPI_Bcast(&length, 1, MPI_UINT64_T, 0, comm.get()));
+  bytes.resize(length);
+  for (std::size_t begin = 0; begin < bytes.size(); begin += kPiece) {
+    const std::size_t piece = std::min(kPiece, bytes.size() - begin);
+    check(MPI_Bcast(bytes.data() + begin, base::narrow<int>(piece), MPI_BYTE, 0, comm.get()));
+  }
+}
+
+std::vector<std::vector<std::byte>> all_gather_bytes(const Comm& comm,
+                                                     std::span<const std::byte> mine) {
+  const auto ranks = base::narrow<std::size_t>(comm.ranks());
+  std::vector<int> counts(ranks);
+  int count = base::narrow<int>(mine.size());
+  check(MPI_Allgather(&count, 1, MPI_INT, counts.data(), 1, MPI_INT, comm.get()));
+  std::vector<int> starts(ranks);
+  std::uint64_t total = 0;
+  for (std::size_t rank = 0; rank < ranks; ++rank) {
+    starts[rank] = base::narrow<int>(total);
+    total += base::narrow<std::uint64_t>(counts[rank]);
+  }
+  std::vector<std::byte> together(total);
+  check(MPI_Allgatherv(mine.data(), count, MPI_BYTE, together.data(), counts.data(), starts.data(),
+                       MPI_BYTE, comm.get()));
+  std::vector<std::vector<std::byte>> all(ranks);
+  for (std::size_t rank = 0; rank < ranks; ++rank) {
+    const auto first = together.begin() + starts[rank];
+    all[rank].assign(first, first + counts[rank]);
+  }
+  return all;
+}
+
+void barrier(const Comm& comm) { check(MPI_Barrier(comm.get())); }
+
+}  // namespace mpimerge::comm

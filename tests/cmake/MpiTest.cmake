@@ -1,0 +1,46 @@
+# Two kinds of test, each with a time limit: a hang is a failure.
+
+# mpimerge_test(NAME SOURCES a.cpp ... ROOMS base ... [TIMEOUT 60]): local code, one process.
+function(mpimerge_test name)
+  cmake_parse_arguments(TEST "" "TIMEOUT" "SOURCES;ROOMS" ${ARGN})
+  add_executable(test_${name} ${TEST_SOURCES})
+  list(TRANSFORM TEST_ROOMS PREPEND mpimerge_)
+  target_include_directories(test_${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests ${PROJECT_SOURCE_DIR}/src)
+  target_link_libraries(test_${name} PRIVATE ${TEST_ROOMS} mpimerge_warnings GTest::gtest GTest::gtest_main GTest::gmock)
+  add_test(NAME ${name} COMMAND test_${name})
+  mpimerge_finish_test(${name} 1 "${TEST_TIMEOUT}")
+endfunction()
+
+# mpimerge_mpi_test(NAME SOURCES a.cpp ... ROOMS comm ... [NP 1 2 3] [TIMEOUT 60]): makes NAME.np1, NAME.np2, ...
+function(mpimerge_mpi_test name)
+  cmake_parse_arguments(TEST "" "TIMEOUT" "SOURCES;ROOMS;NP" ${ARGN})
+  if(NOT TEST_NP)
+    set(TEST_NP ${MPIMERGE_TEST_RANKS})
+  endif()
+  add_executable(test_${name} ${TEST_SOURCES})
+  list(TRANSFORM TEST_ROOMS PREPEND mpimerge_)
+  target_link_libraries(test_${name} PRIVATE ${TEST_ROOMS} mpimerge_warnings mpimerge_test_support)
+  foreach(ranks IN LISTS TEST_NP)
+    add_test(NAME ${name}.np${ranks} COMMAND ${MPIEXEC_EXECUTABLE} -q --oversubscribe -n ${ranks} $<TARGET_FILE:test_${name}>)
+    mpimerge_finish_test(${name}.np${ranks} ${ranks} "${TEST_TIMEOUT}")
+    set_property(TEST ${name}.np${ranks} APPEND PROPERTY LABELS np${ranks})
+  endforeach()
+endfunction()
+
+# What every test gets: a time limit, its number of processes, and an environment in which Open MPI runs in a container,
+# as root, with more ranks than cores, without pinning all tests to the same core.
+function(mpimerge_finish_test name processes timeout)
+  if(NOT timeout)
+    set(timeout 60)
+  endif()
+  if(MPIMERGE_SANITIZE)
+    math(EXPR timeout "${timeout} * 4")
+  endif()
+  # ctest runs at most as many processes at once as the machine has cores; a test of more still runs, alone.
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${timeout} PROCESSORS ${processes})
+  set_property(TEST ${name} PROPERTY ENVIRONMENT
+    "OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1;OMPI_MCA_rmaps_base_oversubscribe=1"
+    "OMPI_MCA_hwloc_base_binding_policy=none;OMPI_MCA_mpi_yield_when_idle=1"
+    "LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/support/lsan.supp:print_suppressions=0"
+    "ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:exitcode=99;UBSAN_OPTIONS=print_stacktrace=1")
+endfunction()

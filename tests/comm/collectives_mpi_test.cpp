@@ -1,0 +1,123 @@
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "mpimerge/comm/collectives.hpp"
+
+#include "support/world.hpp"
+
+namespace mpimerge::comm {
+namespace {
+
+using test::world;
+
+std::uint64_t rank_of(const Comm& comm) { return static_cast<std::uint64_t>(comm.rank()); }
+std::uint64_t ranks_of(const Comm& comm) { return static_cast<std::uint64_t>(comm.ranks()); }
+
+// 0 + 1 + … + (ranks − 1)
+std::uint64_t sum_of_ranks(const Comm& comm) { return ranks_of(comm) * (ranks_of(comm) - 1) / 2; }
+
+TEST(AllReduce, SumsElementByElementBeyond32Bits) {
+  constexpr std::uint64_t kLarge = std::uint64_t{1} << 50;
+  std::vector<std::uint64_t> values{1, rank_of(world()), kLarge * rank_of(world())};
+
+  all_reduce_sum(world(), std::span(values));
+
+  EXPECT_EQ(values, (std::vector<std::uint64_t>{ranks_of(world()), sum_of_ranks(world()),
+                                                kLarge * sum_of_ranks(world())}));
+}
+
+TEST(AllReduce, SumsSignedNumbers) {
+  const auto rank = static_cast<std::int64_t>(world().rank());
+  std::vector<std::int64_t> values{-1, -rank, rank};
+
+  all_reduce_sum(world(), std::span(values));
+
+  const auto sum = static_cast<std::int64_t>(sum_of_ranks(world()));
+  EXPECT_EQ(values, (std::vector<std::int64_t>{-world().ranks(), -sum, sum}));
+}
+
+TEST(AllReduce, FindsTheExtremesElementByElement) {
+  const std::uint64_t last = ranks_of(world()) - 1;
+  const std::vector<std::uint64_t> mine{rank_of(world()), last - rank_of(world()), UINT64_MAX, 7};
+
+  std::vector<std::uint64_t> largest = mine;
+  all_reduce_max(world(), std::span(largest));
+  EXPECT_EQ(largest, (std::vector<std::uint64_t>{last, last, UINT64_MAX, 7}));
+
+  std::vector<std::uint64_t> smallest = mine;
+  all_reduce_min(world(), std::span(smallest));
+  EXPECT_EQ(smallest, (std::vector<std::uint64_t>{0, 0, UINT64_MAX, 7}));
+}
+
+TEST(AllReduce, OfNothingIsNothing) {
+  all_reduce_sum(world(), std::span<std::uint64_t>{});
+  all_reduce_sum(world(), std::span<std::int64_t>{});
+  all_reduce_max(world(), std::span<std::uint64_t>{});
+  all_reduce_min(world(), std::span<std::uint64_t>{});
+
+  EXPECT_EQ(all_reduce_sum(world(), std::uint64_t{1}), ranks_of(world())) << "ranks out of step";
+}
+
+TEST(AllReduce, TakesOneNumber) {
+  EXPECT_EQ(all_reduce_sum(world(), rank_of(world())), sum_of_ranks(world()));
+  EXPECT_EQ(all_reduce_max(world(), rank_of(world()) + 5), ranks_of(world()) + 4);
+  EXPECT_EQ(all_reduce_max(world(), -0.5 * world().rank() - 1), -1.0);
+}
+
+TEST(AllReduce, StaysWithinASplitCommunicator) {
+  const Comm part = world().split(world().rank() % 2);
+
+  EXPECT_EQ(all_reduce_sum(part, std::uint64_t{1}), ranks_of(part));
+  EXPECT_EQ(all_reduce_sum(part, rank_of(part)), sum_of_ranks(part));
+}
+
+TEST(BcastBytes, ReplacesWhatOtherRanksHad) {
+  const std::vector<char> sent{'a', '\0', 'z'};
+  std::vector<char> bytes = world().is_root() ? sent : std::vector<char>(100, 'x');
+
+  bcast_bytes(world(), bytes);
+  EXPECT_EQ(bytes, sent);
+
+  if (world().is_root()) bytes.clear();
+  bcast_bytes(world(), bytes);
+  EXPECT_TRUE(bytes.empty());
+}
+
+std::vector<std::byte> bytes_of_rank(std::uint64_t rank, std::size_t length) {
+  std::vector<std::byte> bytes(length);
+  for (std::size_t i = 0; i < length; ++i)
+    bytes[i] = static_cast<std::byte>((rank * 31 + i) & 0xffU);
+  return bytes;
+}
+
+void expect_gathers(const Comm& comm, std::size_t (*length)(std::uint64_t rank)) {
+  const auto all = all_gather_bytes(comm, bytes_of_rank(rank_of(comm), length(rank_of(comm))));
+
+  EXPECT_EQ(all.size(), ranks_of(comm));
+  for (std::uint64_t rank = 0; rank < all.size(); ++rank)
+    EXPECT_EQ(all[rank], bytes_of_rank(rank, length(rank))) << "from rank " << rank;
+}
+
+TEST(AllGatherBytes, KeepsEveryRanksLength) {
+  expect_gathers(world(), [](std::uint64_t rank) -> std::size_t { return 3 * rank + 1; });
+  expect_gathers(world(), [](std::uint64_t rank) -> std::size_t { return 100'000 / (rank + 1); });
+}
+
+TEST(AllGatherBytes, TakesEmptyRanks) {
+  expect_gathers(world(), [](std::uint64_t rank) -> std::size_t { return rank % 2 == 0 ? 0 : 17; });
+  expect_gathers(world(), [](std::uint64_t) -> std::size_t { return 0; });
+}
+
+TEST(AllGatherBytes, StaysWithinASplitCommunicator) {
+  const Comm part = world().split(world().rank() % 2);
+
+  expect_gathers(part, [](std::uint64_t rank) -> std::size_t { return 5 * rank; });
+}
+
+}  // namespace
+}  // namespace mpimerge::comm
