@@ -1,0 +1,88 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "mpimerge/base/dtype.hpp"
+#include "mpimerge/base/index.hpp"
+
+namespace mpimerge::job {
+
+enum class Method : std::uint8_t { ties };
+enum class TrimScope : std::uint8_t { model };
+enum class Elect : std::uint8_t { mass };
+/// What sign an exactly cancelling sum takes.
+enum class SignTie : std::uint8_t { majority, positive };
+enum class Aggregate : std::uint8_t { disjoint_mean, disjoint_sum, disjoint_max };
+/// What a NaN or infinity in an input does.
+enum class NanPolicy : std::uint8_t { error, allow };
+
+/// One task model of the merge, in job order.
+struct Task {
+  std::string name;  ///< as the job file spells it
+  std::string path;  ///< resolved against the job file's directory
+  double density = 0.2;
+  double weight = 1.0;
+  int line = 0;  ///< in the job file, for messages; 0 if it comes from a `--set`
+
+  template <class Archive>
+  void serialize(Archive& archive, unsigned /*version*/) {
+    archive& name& path& density& weight& line;
+  }
+};
+
+/// How the output files are laid out and what the MPI-IO library is told.
+struct OutputHints {
+  /// Of datasets and of the ranks' shards in the file; a power of two, 512 B to 1 GiB.
+  base::Bytes alignment{std::uint64_t{1} << 20};
+
+  /// Passed on in an MPI_Info as they are; the MPI library ignores what it does not know. Keys are
+  /// 1 to 35 of a-z, 0-9 and _, values 1 to 255 bytes. Of use with ROMIO:
+  ///
+  ///     striping_factor, striping_unit  number and bytes of the stripes of a new file (Lustre)
+  ///     cb_nodes, cb_buffer_size        how many ranks write for all; bytes of their buffers
+  ///     romio_cb_write, romio_ds_write  collective buffering, sieving: enable, disable, automatic
+  ///     romio_no_indep_rw               true: only the ranks that write open the file
+  std::map<std::string, std::string> mpi_io;
+
+  template <class Archive>
+  void serialize(Archive& archive, unsigned /*version*/) {
+    archive& alignment& mpi_io;
+  }
+};
+
+/// A job file that was found valid.
+struct Job {
+  std::string file;  ///< path of the job file
+  std::string text;  ///< its YAML with every `--set` applied: what the output records
+  Method method = Method::ties;
+  std::string base_name;
+  std::string base_path;
+  std::vector<Task> tasks;
+  double lambda = 1.0;
+  TrimScope trim_scope = TrimScope::model;
+  Elect elect = Elect::mass;
+  SignTie sign_tie = SignTie::majority;
+  Aggregate aggregate = Aggregate::disjoint_mean;
+  NanPolicy nan = NanPolicy::error;
+  std::optional<base::Dtype> out_dtype;  ///< nothing: each tensor keeps the base model's type
+  std::vector<std::string> outputs;  ///< resolved against the job file's directory; may be empty
+  OutputHints output_hints;
+
+  template <class Archive>
+  void serialize(Archive& archive, unsigned /*version*/) {
+    archive& file& text& method& base_name& base_path& tasks& lambda& trim_scope& elect& sign_tie&
+        aggregate& nan;
+    // Boost 1.74 does not know std::optional.
+    bool has_out_dtype = out_dtype.has_value();
+    base::Dtype dtype = out_dtype.value_or(base::Dtype::f32);
+    archive& has_out_dtype& dtype;
+    if (has_out_dtype) out_dtype = dtype;
+    archive& outputs& output_hints;
+  }
+};
+
+}  // namespace mpimerge::job

@@ -1,0 +1,254 @@
+#include "mpimerge/job/parse.hpp"
+
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "mpimerge/base/dtype.hpp"
+#include "mpimerge/base/error.hpp"
+
+#include "job/support.hpp"
+#include "support/temp_dir.hpp"
+
+namespace mpimerge::job::test {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Pair;
+
+std::string with(std::string_view more) { return std::string(kSmallest) + std::string(more); }
+
+std::string error_of(const std::filesystem::path& file) {
+  try {
+    parse_job_file(file, {});
+  } catch (const base::Error& error) {
+    EXPECT_EQ(error.kind(), base::ErrorKind::job);
+    return error.what();
+  }
+  return {};
+}
+
+std::filesystem::path write_file(const std::filesystem::path& file, std::string_view text) {
+  std::ofstream(file, std::ios::binary) << text;
+  return file;
+}
+
+TEST(ParseJob, ReadsEveryKeyOfTheFormat) {
+  const Job job = parse(R"(merge_method: ties
+base_model: checkpoints/base
+models:
+  - model: checkpoints/math
+  - model: checkpoints/code
+    parameters: {density: 0.3, weight: 0.5}
+parameters:
+  density: 0.25
+  lambda: 1.5
+  weight: 2
+trim_scope: model
+elect: mass
+sign_tie: positive
+aggregate: disjoint-max
+compat: paper
+nan: allow
+dtype: float32
+out_dtype: bfloat16
+output: [merged.h5, /scratch/merged.hdf5]
+output_hints: {alignment: 4MiB, striping_factor: 16, romio_cb_write: enable}
+)");
+  EXPECT_EQ(job.method, Method::ties);
+  EXPECT_EQ(job.base_name, "checkpoints/base");
+  EXPECT_EQ(job.base_path, "dir/checkpoints/base");
+  ASSERT_EQ(job.tasks.size(), 2U);
+  EXPECT_EQ(job.tasks[0].name, "checkpoints/math");
+  EXPECT_EQ(job.tasks[0].path, "dir/checkpoints/math");
+  EXPECT_EQ(job.tasks[0].density, 0.25);
+  EXPECT_EQ(job.tasks[0].weight, 2.0);
+  EXPECT_EQ(job.tasks[0].line, 4);
+  EXPECT_EQ(job.tasks[1].density, 0.3);
+  EXPECT_EQ(job.tasks[1].weight, 0.5);
+  EXPECT_EQ(job.tasks[1].line, 5);
+  EXPECT_EQ(job.lambda, 1.5);
+  EXPECT_EQ(job.trim_scope, TrimScope::model);
+  EXPECT_EQ(job.elect, Elect::mass);
+  EXPECT_EQ(job.sign_tie, SignTie::positive);
+  EXPECT_EQ(job.aggregate, Aggregate::disjoint_max);
+  EXPECT_EQ(job.nan, NanPolicy::allow);
+  EXPECT_EQ(job.out_dtype, base::Dtype::bf16);
+  EXPECT_THAT(job.outputs, ElementsAre("dir/merged.h5", "/scratch/merged.hdf5"));
+  EXPECT_EQ(job.output_hints.alignment, base::Bytes{4U << 20U});
+  EXPECT_THAT(job.output_hints.mpi_io,
+              ElementsAre(Pair("romio_cb_write", "enable"), Pair("striping_factor", "16")));
+}
+
+TEST(ParseJob, TakesThePapersRecipeWhereNothingIsSaid) {
+  const Job job = parse(kSmallest);
+  ASSERT_EQ(job.tasks.size(), 1U);
+  EXPECT_EQ(job.tasks[0].density, 0.2);
+  EXPECT_EQ(job.tasks[0].weight, 1.0);
+  EXPECT_EQ(job.lambda, 1.0);
+  EXPECT_EQ(job.sign_tie, SignTie::majority);
+  EXPECT_EQ(job.aggregate, Aggregate::disjoint_mean);
+  EXPECT_EQ(job.nan, NanPolicy::error);
+  EXPECT_FALSE(job.out_dtype.has_value());
+  EXPECT_THAT(job.outputs, IsEmpty());
+  EXPECT_EQ(job.output_hints.alignment, base::Bytes{1U << 20U});
+  EXPECT_THAT(job.output_hints.mpi_io, IsEmpty());
+}
+
+TEST(ParseJob, LetsAModelsOwnParameterWinOneByOne) {
+  const Job job = parse(R"(merge_method: ties
+base_model: base
+parameters: {density: 0.5, weight: 3}
+models:
+  - model: a
+    parameters: {density: 0.1}
+  - model: b
+    parameters: {weight: 4}
+  - {model: c}
+)");
+  ASSERT_EQ(job.tasks.size(), 3U);
+  EXPECT_EQ(job.tasks[0].density, 0.1);
+  EXPECT_EQ(job.tasks[0].weight, 3.0);
+  EXPECT_EQ(job.tasks[1].density, 0.5);
+  EXPECT_EQ(job.tasks[1].weight, 4.0);
+  EXPECT_EQ(job.tasks[2].density, 0.5);
+  EXPECT_EQ(job.tasks[2].weight, 3.0);
+}
+
+TEST(ParseJob, ReadsEveryWayToWriteANumber) {
+  const std::vector<std::pair<std::string, double>> cases = {
+      {"0.2", 0.2},     {"1", 1.0},       {".5", 0.5},    {"5.", 5.0},
+      {"1e-3", 1e-3},   {"+2", 2.0},      {"-1.5", -1.5}, {"-.5", -0.5},
+      {"\"0.2\"", 0.2}, {"'1e-3'", 1e-3}, {"1E+2", 100.0}};
+  for (const auto& [text, expected] : cases) {
+    EXPECT_EQ(parse(with("parameters: {lambda: " + text + "}\n")).lambda, expected) << text;
+  }
+}
+
+TEST(ParseJob, AcceptsAnyWeightAndADensityOfOne) {
+  const Job job = parse(with("parameters: {density: 1, weight: -0.5, lambda: 0}\n"));
+  EXPECT_EQ(job.tasks[0].density, 1.0);
+  EXPECT_EQ(job.tasks[0].weight, -0.5);
+  EXPECT_EQ(job.lambda, 0.0);
+}
+
+TEST(ParseJob, KnowsTheNamesThatMergekitAndSafetensorsHaveForTypes) {
+  const std::vector<std::pair<std::string, base::Dtype>> cases = {
+      {"float32", base::Dtype::f32},
+      {"float16", base::Dtype::f16},
+      {"bfloat16", base::Dtype::bf16},
+      {"torch.float32", base::Dtype::f32},
+      {"torch.float16", base::Dtype::f16},
+      {"F32", base::Dtype::f32},
+      {"torch.bfloat16", base::Dtype::bf16},
+      {"F16", base::Dtype::f16},
+      {"BF16", base::Dtype::bf16}};
+  for (const auto& [text, expected] : cases) {
+    EXPECT_EQ(parse(with("out_dtype: " + text + "\n")).out_dtype, expected) << text;
+  }
+  EXPECT_NO_THROW(parse(with("dtype: torch.float32\n")));
+}
+
+TEST(ParseJob, TakesAnEmptyOptionalKeyOfMergekitForAbsent) {
+  const Job job = parse(
+      "merge_method: ties\nbase_model: base\nmodels:\n  - model: math\n    parameters:\n"
+      "parameters:\ndtype: null\nout_dtype: ~\ntokenizer_source: null\nslices:\n");
+  EXPECT_EQ(job.tasks[0].density, 0.2);
+  EXPECT_FALSE(job.out_dtype.has_value());
+}
+
+TEST(ParseJob, FollowsAliases) {
+  const Job job = parse(R"(merge_method: ties
+base_model: base
+models:
+  - model: a
+    parameters: &sparse {density: 0.1, weight: &half 0.5}
+  - model: b
+    parameters: *sparse
+parameters: {lambda: *half}
+)");
+  EXPECT_EQ(job.tasks[1].density, 0.1);
+  EXPECT_EQ(job.lambda, 0.5);
+}
+
+TEST(ParseJob, ReadsAFileWithByteOrderMarkCarriageReturnsAndQuotes) {
+  const Job job = parse(
+      "\xef\xbb\xbfmerge_method: \"ties\"\r\nbase_model: 'gr\xc3\xbc\xc3\x9f''e'\r\nmodels:\r\n"
+      "  - model: &quoted \"m\\\"a\\\"th\"\r\n  - model: &again 'co''de'\r\n# \xe2\x82\xac '\r\n");
+  EXPECT_EQ(job.base_name, "gr\xc3\xbc\xc3\x9f'e");
+  EXPECT_EQ(job.tasks[0].name, "m\"a\"th");
+  EXPECT_EQ(job.tasks[1].name, "co'de");
+}
+
+TEST(ParseJob, ResolvesPathsAgainstTheFilesDirectory) {
+  const std::string yaml =
+      "merge_method: ties\nbase_model: ../base//\nmodels:\n  - model: /abs/./math/\n"
+      "  - model: ~/code\n  - model: ./a/../b@main+lora\noutput: ../out.h5\n";
+  const Job job = parse_job(yaml, "jobs/mine/job.yaml", {});
+  EXPECT_EQ(job.file, "jobs/mine/job.yaml");
+  EXPECT_EQ(job.base_name, "../base");
+  EXPECT_EQ(job.base_path, "jobs/base");
+  EXPECT_EQ(job.tasks[0].name, "/abs/./math");
+  EXPECT_EQ(job.tasks[0].path, "/abs/math");
+  EXPECT_EQ(job.tasks[1].path, "jobs/mine/~/code");
+  EXPECT_EQ(job.tasks[2].name, "./a/../b@main+lora");
+  EXPECT_EQ(job.tasks[2].path, "jobs/mine/b@main+lora");
+  EXPECT_THAT(job.outputs, ElementsAre("jobs/out.h5"));
+}
+
+TEST(ParseJob, ResolvesPathsOfAFileWithoutDirectoryAgainstTheWorkingDirectory) {
+  const Job job = parse_job(kSmallest, "job.yaml", {});
+  EXPECT_EQ(job.base_path, "base");
+  EXPECT_EQ(job.tasks[0].path, "math");
+}
+
+TEST(ParseJob, TellsThatARelativeAndAnAbsolutePathAreTheSamePlace) {
+  const std::string here = std::filesystem::current_path().string();
+  const auto faults = faults_of(
+      "merge_method: ties\nbase_model: base\nmodels:\n  - model: " + here + "/dir/x/../base/\n");
+  ASSERT_EQ(faults.size(), 1U);
+  EXPECT_THAT(faults[0], HasSubstr("dir/job.yaml:4: models.0.model: "));
+}
+
+TEST(ParseJob, KeepsTheTextAsItWasWritten) {
+  const std::string yaml = with("# a remark\nnan:   allow # and another\n");
+  EXPECT_EQ(parse(yaml).text, yaml);
+}
+
+TEST(ParseJobFile, ReadsTheFile) {
+  const mpimerge::test::TempDir temp;
+  const auto file = write_file(temp / "job.yaml", kSmallest);
+  const Job job = parse_job_file(file, {"parameters.lambda=0.5"});
+  EXPECT_EQ(job.file, file.string());
+  EXPECT_EQ(job.base_path, (temp / "base").string());
+  EXPECT_EQ(job.lambda, 0.5);
+}
+
+TEST(ParseJobFile, NamesAFileThatIsNotThere) {
+  const mpimerge::test::TempDir temp;
+  const auto file = temp / "none.yaml";
+  EXPECT_EQ(error_of(file), "job file " + file.string() + ": No such file or directory");
+}
+
+TEST(ParseJobFile, RefusesADirectory) {
+  const mpimerge::test::TempDir temp;
+  EXPECT_THAT(error_of(temp.path()), HasSubstr(temp.path().string() + ": is a directory"));
+}
+
+TEST(ParseJobFile, RefusesAFileBeyond16MiBUnread) {
+  const mpimerge::test::TempDir temp;
+  const auto file = write_file(temp / "big.yaml", "");
+  std::filesystem::resize_file(file, (std::uintmax_t{16} << 20U) + 1);
+  EXPECT_THAT(error_of(file), HasSubstr("expected at most 16.78 MB"));
+  std::filesystem::resize_file(file, std::uintmax_t{16} << 20U);
+  EXPECT_THAT(error_of(file), HasSubstr("byte 0x00 at position 0"));  // read: it is full of zeros
+}
+
+}  // namespace
+}  // namespace mpimerge::job::test
