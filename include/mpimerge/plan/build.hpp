@@ -1,0 +1,41 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "mpimerge/base/dtype.hpp"
+#include "mpimerge/base/index.hpp"
+#include "mpimerge/checkpoint/catalog.hpp"
+#include "mpimerge/plan/plan.hpp"
+
+namespace mpimerge::plan {
+
+/// What a plan is made from, besides the headers of the checkpoints.
+struct Request {
+  std::uint64_t ranks = 1;
+  std::optional<base::Dtype> out_dtype;           ///< nothing: each tensor keeps the base's type
+  base::Bytes alignment{std::uint64_t{1} << 20};  ///< of shards in the output file; a power of two
+  base::Bytes chunk{std::uint64_t{8} << 20};      ///< of output per rank and round
+  base::Bytes chunk_memory{std::uint64_t{1} << 28};  ///< bounds what one chunk of all sources takes
+  bool read_all = false;  ///< every tensor is read from every source and none is copied: for `diff`
+};
+
+/// Local. Checks that the models fit together and lays out the parameter space.
+///
+/// @param base   order of its tensors is the order of the output
+/// @param tasks  in job order; each has exactly the base's tensors, with the same shapes; floating
+///               types may differ (the upcast to float32 is exact), all others must be the same
+/// Errors: Error{input} that names model and tensor: missing, unexpected, other shape, other kind
+/// of type, nothing floating in the base. Cost: O(tensors × models); memory for one extent (16
+/// bytes) per tensor and model.
+Plan build_plan(const Request& request, const checkpoint::Catalog& base,
+                const std::vector<checkpoint::Catalog>& tasks);
+
+/// Local. n_t of the trim: ⌊density · parameters⌋ with the product in double, as the published
+/// code's `int(d*K)` computes it (0.29 of 100 is 28). At most `parameters`. Source: TIES-Merging,
+/// Yadav et al. 2023; reference code, topk.
+std::uint64_t trim_rank(base::Elements parameters, double density);
+
+}  // namespace mpimerge::plan

@@ -1,0 +1,124 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "mpimerge/base/dtype.hpp"
+#include "mpimerge/base/index.hpp"
+#include "mpimerge/plan/shard_map.hpp"
+
+namespace mpimerge::plan {
+
+/// What happens to a tensor.
+enum class Role : std::uint8_t {
+  merge,  ///< floating: takes part in the merge
+  copy,   ///< everything else: the base's bytes
+};
+
+/// One tensor of the output.
+struct Tensor {
+  std::string name;
+  std::vector<std::uint64_t> shape;
+  base::Elements elements;
+  base::Elements offset;  ///< of its first element in its group
+  Role role = Role::merge;
+
+  template <class Archive>
+  void serialize(Archive& archive, unsigned /*version*/) {
+    archive& name& shape& elements& offset& role;
+  }
+};
+
+/// All tensors of one output type, back to back in the base's storage order: one dataset of the
+/// output. Each group is cut over all ranks, so that every rank has a part in every write.
+struct Group {
+  base::Dtype dtype = base::Dtype::f32;  ///< of the output
+  base::Elements elements;
+  base::Elements block;            ///< shards begin at multiples of it
+  base::Elements chunk;            ///< a shard is worked on in pieces of at most these
+  std::uint64_t first_tensor = 0;  ///< its tensors are [first_tensor, last_tensor) of Plan::tensors
+  std::uint64_t last_tensor = 0;
+
+  template <class Archive>
+  void serialize(Archive& archive, unsigned /*version*/) {
+    archive& dtype& elements& block& chunk& first_tensor& last_tensor;
+  }
+};
+
+/// Where a checkpoint holds a tensor.
+struct Extent {
+  std::uint32_t file = 0;  ///< index into Source::files
+  base::Dtype dtype = base::Dtype::f32;
+  base::Bytes offset;  ///< of its first byte in the file
+
+  template <class Archive>
+  void serialize(Archive& archive, unsigned /*version*/) {
+    archive& file& dtype& offset;
+  }
+};
+
+/// One checkpoint to read.
+struct Source {
+  std::string name;  ///< for messages and the summary, as the job spells it
+  std::vector<std::string> files;
+  std::vector<Extent> extents;  ///< by tensor, in the order of Plan::tensors
+
+  template <class Archive>
+  void serialize(Archive& archive, unsigned /*version*/) {
+    archive& name& files& extents;
+  }
+};
+
+/// Who reads, computes and writes what. Made on rank 0, equal on all ranks; pure data.
+///
+/// The parameter space is the list of groups; a position in it is (group, element). Rank r owns
+/// `shards(group).shard(r)` of every group and works on it in rounds of one chunk; all ranks have
+/// the same number of rounds, the last of which may be empty.
+struct Plan {
+  std::uint64_t ranks = 1;
+  std::vector<Group> groups;
+  std::vector<Tensor> tensors;  ///< by group, then by offset
+  std::vector<Source> sources;  ///< [0] is the base, then the tasks in job order
+  base::Elements merged;        ///< elements that take part: the d of the trim
+  base::Bytes alignment;        ///< of shards in the output file
+
+  /// Local. How group `group` is cut over the ranks.
+  [[nodiscard]] ShardMap shards(std::size_t group) const;
+  /// Local. Rounds that every rank makes over its shard of `group`.
+  [[nodiscard]] std::uint64_t rounds(std::size_t group) const;
+  /// Local. What `rank` works on in round `round`; empty past its shard's end.
+  [[nodiscard]] base::ElementRange chunk(std::size_t group, std::uint64_t rank,
+                                         std::uint64_t round) const;
+  /// Local. Whether any tensor of `group` takes part in the merge.
+  [[nodiscard]] bool merges(std::size_t group) const;
+
+  template <class Archive>
+  void serialize(Archive& archive, unsigned /*version*/) {
+    archive& ranks& groups& tensors& sources& merged& alignment;
+  }
+};
+
+/// A part of one tensor that lies in a chunk.
+struct Segment {
+  std::size_t tensor = 0;       ///< in Plan::tensors
+  base::ElementRange elements;  ///< of the tensor
+  base::Elements chunk_offset;  ///< of its first element in the chunk
+};
+
+/// Local. The non-empty parts of tensors that make up `range` of `group`, in order. Their lengths
+/// add up to the range's. Cost: O(log tensors + parts).
+std::vector<Segment> segments(const Plan& plan, std::size_t group, base::ElementRange range);
+
+/// Local. Bytes that the part takes in the file of `source`.
+base::Bytes source_bytes(const Plan& plan, std::size_t source, const Segment& segment);
+
+/// Local. Bytes of all inputs that `rank` reads for its shards when it reads them once, and of the
+/// output that it writes.
+struct ShardBytes {
+  base::Bytes read;
+  base::Bytes written;
+};
+ShardBytes shard_bytes(const Plan& plan, std::uint64_t rank);
+
+}  // namespace mpimerge::plan

@@ -1,0 +1,371 @@
+#include "mpimerge/plan/build.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "mpimerge/base/error.hpp"
+
+#include "plan/catalogs.hpp"
+
+namespace mpimerge::plan {
+namespace {
+
+using base::Bytes;
+using base::Dtype;
+using base::Elements;
+using checkpoint::Catalog;
+using test::catalog;
+using test::tensor;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+std::vector<std::string> names(const Plan& plan, std::size_t group) {
+  std::vector<std::string> list;
+  for (auto at = plan.groups[group].first_tensor; at < plan.groups[group].last_tensor; ++at)
+    list.push_back(plan.tensors[at].name);
+  return list;
+}
+
+std::vector<std::uint64_t> offsets(const Plan& plan, std::size_t group) {
+  std::vector<std::uint64_t> list;
+  for (auto at = plan.groups[group].first_tensor; at < plan.groups[group].last_tensor; ++at)
+    list.push_back(plan.tensors[at].offset.value());
+  return list;
+}
+
+// Types alternate, so that grouping has to reorder.
+Catalog mixed_base() {
+  return catalog("base", {tensor("embed", Dtype::bf16, {10, 4}), tensor("ids", Dtype::i64, {3}),
+                          tensor("norm", Dtype::f32, {4}), tensor("head", Dtype::bf16, {4, 10}),
+                          tensor("scale", Dtype::f32, {}), tensor("none", Dtype::bf16, {0, 4}),
+                          tensor("mask", Dtype::boolean, {7})});
+}
+
+Catalog renamed(Catalog model, const std::string& path) {
+  model.path = path;
+  return model;
+}
+
+TEST(BuildPlan, GroupsTensorsByTypeInTheOrderOfTheBase) {
+  const Plan plan = build_plan({}, mixed_base(), {renamed(mixed_base(), "task")});
+
+  ASSERT_EQ(plan.groups.size(), 4U);
+  EXPECT_EQ(plan.groups[0].dtype, Dtype::bf16);
+  EXPECT_EQ(plan.groups[1].dtype, Dtype::i64);
+  EXPECT_EQ(plan.groups[2].dtype, Dtype::f32);
+  EXPECT_EQ(plan.groups[3].dtype, Dtype::boolean);
+  EXPECT_THAT(names(plan, 0), ElementsAre("embed", "head", "none"));
+  EXPECT_THAT(names(plan, 1), ElementsAre("ids"));
+  EXPECT_THAT(names(plan, 2), ElementsAre("norm", "scale"));
+  EXPECT_THAT(names(plan, 3), ElementsAre("mask"));
+}
+
+TEST(BuildPlan, LaysTensorsOfAGroupBackToBack) {
+  const Plan plan = build_plan({}, mixed_base(), {renamed(mixed_base(), "task")});
+
+  EXPECT_THAT(offsets(plan, 0), ElementsAre(0, 40, 80));
+  EXPECT_THAT(offsets(plan, 2), ElementsAre(0, 4));
+  EXPECT_EQ(plan.groups[0].elements, Elements{80});
+  EXPECT_EQ(plan.groups[1].elements, Elements{3});
+  EXPECT_EQ(plan.groups[2].elements, Elements{5});
+  EXPECT_EQ(plan.groups[3].elements, Elements{7});
+}
+
+TEST(BuildPlan, GroupsFollowEachOtherAndHoldEveryTensor) {
+  const Plan plan = build_plan({}, mixed_base(), {renamed(mixed_base(), "task")});
+
+  std::uint64_t next = 0;
+  for (const Group& group : plan.groups) {
+    EXPECT_EQ(group.first_tensor, next);
+    next = group.last_tensor;
+  }
+  EXPECT_EQ(next, plan.tensors.size());
+  EXPECT_EQ(plan.tensors.size(), mixed_base().tensors.size());
+}
+
+TEST(BuildPlan, MergesFloatingTensorsAndCopiesTheRest) {
+  const Plan plan = build_plan({}, mixed_base(), {renamed(mixed_base(), "task")});
+
+  for (const Tensor& each : plan.tensors) {
+    const bool copied = each.name == "ids" || each.name == "mask";
+    EXPECT_EQ(each.role, copied ? Role::copy : Role::merge) << each.name;
+  }
+  EXPECT_EQ(plan.merged, Elements{85});
+  EXPECT_TRUE(plan.merges(0));
+  EXPECT_FALSE(plan.merges(1));
+  EXPECT_TRUE(plan.merges(2));
+  EXPECT_FALSE(plan.merges(3));
+}
+
+TEST(BuildPlan, KeepsShapes) {
+  const Plan plan = build_plan({}, mixed_base(), {});
+
+  EXPECT_THAT(plan.tensors[0].shape, ElementsAre(10, 4));
+  EXPECT_THAT(plan.tensors[2].shape, ElementsAre(0, 4));
+  EXPECT_EQ(plan.tensors[2].elements, Elements{0});
+  EXPECT_TRUE(plan.tensors[5].shape.empty());
+  EXPECT_EQ(plan.tensors[5].elements, Elements{1});
+}
+
+TEST(BuildPlan, OutDtypeGathersFloatingTensorsInOneGroup) {
+  Request request;
+  request.out_dtype = Dtype::f16;
+
+  const Plan plan = build_plan(request, mixed_base(), {renamed(mixed_base(), "task")});
+
+  ASSERT_EQ(plan.groups.size(), 3U);
+  EXPECT_EQ(plan.groups[0].dtype, Dtype::f16);
+  EXPECT_THAT(names(plan, 0), ElementsAre("embed", "norm", "head", "scale", "none"));
+  EXPECT_THAT(offsets(plan, 0), ElementsAre(0, 40, 44, 84, 85));
+  EXPECT_EQ(plan.groups[1].dtype, Dtype::i64);
+  EXPECT_EQ(plan.groups[2].dtype, Dtype::boolean);
+  EXPECT_EQ(plan.sources[0].extents[1].dtype, Dtype::f32) << "inputs keep their types";
+}
+
+TEST(BuildPlan, FindsEveryTensorInEverySourceWhateverItsOrder) {
+  Catalog task = catalog("task", {tensor("b", Dtype::f16, {2}), tensor("a", Dtype::f32, {3, 5})});
+  task.files.push_back("task/second");
+  task.tensors[1].file = 1;
+  task.tensors[1].offset = Bytes{8};
+  const Catalog base =
+      catalog("base", {tensor("a", Dtype::f32, {3, 5}), tensor("b", Dtype::f32, {2})});
+
+  const Plan plan = build_plan({}, base, {task});
+
+  ASSERT_EQ(plan.sources.size(), 2U);
+  EXPECT_EQ(plan.sources[0].name, "base");
+  EXPECT_EQ(plan.sources[1].name, "task");
+  EXPECT_THAT(plan.sources[0].files, ElementsAre("base/model.safetensors"));
+  EXPECT_THAT(plan.sources[1].files, ElementsAre("task/model.safetensors", "task/second"));
+  const auto& in_base = plan.sources[0].extents;
+  EXPECT_EQ(in_base[0].offset, Bytes{100});
+  EXPECT_EQ(in_base[1].offset, Bytes{160});
+  const auto& in_task = plan.sources[1].extents;
+  EXPECT_EQ(in_task[0].file, 1U);
+  EXPECT_EQ(in_task[0].offset, Bytes{8});
+  EXPECT_EQ(in_task[0].dtype, Dtype::f32);
+  EXPECT_EQ(in_task[1].file, 0U);
+  EXPECT_EQ(in_task[1].offset, Bytes{100});
+  EXPECT_EQ(in_task[1].dtype, Dtype::f16);
+}
+
+TEST(BuildPlan, LetsFloatingTypesDiffer) {
+  const Dtype floating[] = {Dtype::f64, Dtype::f32, Dtype::f16, Dtype::bf16};
+  for (const Dtype in_base : floating) {
+    for (const Dtype in_task : floating) {
+      EXPECT_NO_THROW(build_plan({}, catalog("base", {tensor("a", in_base, {4})}),
+                                 {catalog("task", {tensor("a", in_task, {4})})}));
+    }
+  }
+}
+
+// The line that building the plan is refused with.
+std::string refusal(const Catalog& base, const std::vector<Catalog>& tasks) {
+  try {
+    build_plan({}, base, tasks);
+  } catch (const base::Error& error) {
+    EXPECT_EQ(error.kind(), base::ErrorKind::input);
+    EXPECT_THAT(error.what(), testing::Not(HasSubstr("\n")));
+    return error.what();
+  }
+  ADD_FAILURE() << "was not refused";
+  return {};
+}
+
+Catalog small(const std::string& path) {
+  return catalog(path, {tensor("a", Dtype::f32, {2, 3}), tensor("b", Dtype::i64, {4}),
+                        tensor("c", Dtype::bf16, {5})});
+}
+
+TEST(BuildPlan, RefusesAMissingTensor) {
+  Catalog task = small("models/second");
+  task.tensors.erase(task.tensors.begin() + 2);
+
+  const std::string line = refusal(small("models/base"), {small("models/first"), task});
+
+  EXPECT_THAT(line, HasSubstr("models/second"));
+  EXPECT_THAT(line, HasSubstr("`c`"));
+  EXPECT_THAT(line, HasSubstr("missing"));
+}
+
+TEST(BuildPlan, RefusesAnExtraTensor) {
+  Catalog task = small("models/second");
+  task.tensors.insert(task.tensors.begin() + 1, tensor("stray", Dtype::f32, {1}));
+
+  const std::string line = refusal(small("models/base"), {small("models/first"), task});
+
+  EXPECT_THAT(line, HasSubstr("models/second"));
+  EXPECT_THAT(line, HasSubstr("`stray`"));
+  EXPECT_THAT(line, HasSubstr("not in the base"));
+}
+
+TEST(BuildPlan, RefusesARenamedTensor) {
+  Catalog task = small("task");
+  task.tensors[0].name = "A";
+
+  EXPECT_THAT(refusal(small("base"), {task}), HasSubstr("`a`"));
+}
+
+TEST(BuildPlan, RefusesAnotherShapeOfTheSameSize) {
+  Catalog task = small("models/task");
+  task.tensors[0].shape = {3, 2};
+
+  const std::string line = refusal(small("base"), {task});
+
+  EXPECT_THAT(line, HasSubstr("models/task"));
+  EXPECT_THAT(line, HasSubstr("`a`"));
+  EXPECT_THAT(line, HasSubstr("[3, 2]"));
+  EXPECT_THAT(line, HasSubstr("[2, 3]"));
+}
+
+TEST(BuildPlan, RefusesAnotherNumberOfDimensions) {
+  Catalog task = small("models/task");
+  task.tensors[0].shape = {2, 3, 1};
+
+  EXPECT_THAT(refusal(small("base"), {task}), HasSubstr("[2, 3, 1]"));
+}
+
+TEST(BuildPlan, RefusesAnotherKindOfType) {
+  struct Row {
+    std::size_t tensor;
+    Dtype found;
+    const char* expected;
+  };
+  const Row table[] = {{0, Dtype::i32, "F32"},  {0, Dtype::f8_e4m3, "F32"},
+                       {1, Dtype::f32, "I64"},  {1, Dtype::u64, "I64"},
+                       {2, Dtype::i16, "BF16"}, {1, Dtype::f8_e5m2, "I64"}};
+  for (const Row& row : table) {
+    Catalog task = small("models/task");
+    task.tensors[row.tensor].dtype = row.found;
+
+    const std::string line = refusal(small("base"), {task});
+
+    EXPECT_THAT(line, HasSubstr("models/task"));
+    EXPECT_THAT(line, HasSubstr(std::string(base::name(row.found))));
+    EXPECT_THAT(line, HasSubstr(row.expected));
+    EXPECT_THAT(line, HasSubstr("`" + task.tensors[row.tensor].name + "`"));
+  }
+}
+
+TEST(BuildPlan, RefusesABaseWithNothingToMerge) {
+  const Catalog integers = catalog("models/base", {tensor("ids", Dtype::i64, {4})});
+  EXPECT_THAT(refusal(integers, {renamed(integers, "task")}), HasSubstr("models/base"));
+
+  const Catalog empty =
+      catalog("models/base", {tensor("ids", Dtype::i64, {4}), tensor("none", Dtype::f32, {0})});
+  EXPECT_THAT(refusal(empty, {renamed(empty, "task")}), HasSubstr("models/base"));
+
+  EXPECT_THAT(refusal(catalog("models/base", {}), {}), HasSubstr("models/base"));
+}
+
+TEST(BuildPlan, RefusalsShowStrangeNamesOnOneLine) {
+  Catalog task = small("task");
+  task.tensors.push_back(tensor("two\nlines", Dtype::f32, {1}));
+
+  EXPECT_THAT(refusal(small("base"), {task}), HasSubstr("two\\x0alines"));
+}
+
+TEST(BuildPlan, ReadAllReadsEveryTensorFromEverySource) {
+  Request request;
+  request.read_all = true;
+
+  const Plan plan = build_plan(request, mixed_base(), {renamed(mixed_base(), "other")});
+
+  for (const Tensor& each : plan.tensors) EXPECT_EQ(each.role, Role::merge) << each.name;
+  EXPECT_TRUE(plan.merges(1));
+  EXPECT_EQ(plan.merged, Elements{80 + 3 + 5 + 7});
+}
+
+TEST(BuildPlan, ReadAllTakesModelsWithoutFloatingTensors) {
+  Request request;
+  request.read_all = true;
+  const Catalog integers = catalog("a", {tensor("ids", Dtype::i64, {4})});
+
+  EXPECT_EQ(build_plan(request, integers, {renamed(integers, "b")}).merged, Elements{4});
+}
+
+constexpr std::uint64_t kMebi = std::uint64_t{1} << 20;
+
+Plan plan_of_one(const Request& request, std::uint64_t elements, Dtype dtype, int tasks) {
+  const Catalog base = catalog("base", {tensor("a", dtype, {elements})});
+  return build_plan(request, base, std::vector<Catalog>(static_cast<std::size_t>(tasks), base));
+}
+
+TEST(BuildPlan, BeginsShardsOfLargeGroupsAtTheAlignmentOfTheFile) {
+  Request request;
+  request.ranks = 7;
+  request.alignment = Bytes{4 * kMebi};
+
+  const Plan plan = plan_of_one(request, 1000 * kMebi + 3, Dtype::bf16, 2);
+
+  EXPECT_EQ(plan.groups[0].block, Elements{2 * kMebi});
+  EXPECT_EQ(plan.alignment, Bytes{4 * kMebi});
+}
+
+TEST(BuildPlan, CutsSmallGroupsEvenly) {
+  for (const std::uint64_t elements : {1000U, 12'345U, 100'000U, 5'000'000U}) {
+    Request request;
+    request.ranks = 7;
+    const Plan plan = plan_of_one(request, elements, Dtype::f32, 2);
+    const std::uint64_t longest = plan.shards(0).longest().value();
+    const std::uint64_t even = (elements + request.ranks - 1) / request.ranks;
+
+    EXPECT_LE(longest, even + even / 8 + 16) << elements;
+    EXPECT_FALSE(plan.shards(0).shard(request.ranks - 1).empty()) << elements;
+  }
+}
+
+TEST(BuildPlan, TakesAnAlignmentOfOneByte) {
+  Request request;
+  request.ranks = 3;
+  request.alignment = Bytes{1};
+
+  const Plan plan = plan_of_one(request, 1'000'000, Dtype::f64, 1);
+
+  EXPECT_EQ(plan.shards(0).shard(2).end, Elements{1'000'000});
+}
+
+TEST(BuildPlan, ChunksAreWhatWasAskedForInTheOutputsType) {
+  Request request;
+  request.chunk = Bytes{kMebi};
+  EXPECT_EQ(plan_of_one(request, 100 * kMebi, Dtype::f32, 2).groups[0].chunk, Elements{kMebi / 4});
+  EXPECT_EQ(plan_of_one(request, 100 * kMebi, Dtype::bf16, 2).groups[0].chunk, Elements{kMebi / 2});
+
+  request.out_dtype = Dtype::f64;
+  EXPECT_EQ(plan_of_one(request, 100 * kMebi, Dtype::bf16, 2).groups[0].chunk, Elements{kMebi / 8});
+}
+
+TEST(BuildPlan, ChunksOfManyTasksFitTheChunkMemory) {
+  Request request;
+  request.chunk_memory = Bytes{64 * kMebi};
+  for (const int tasks : {1, 4, 40, 400}) {
+    const Plan plan = plan_of_one(request, 1000 * kMebi, Dtype::f32, tasks);
+    const std::uint64_t bytes =
+        plan.groups[0].chunk.value() * 4 * static_cast<std::uint64_t>(tasks + 1);
+
+    EXPECT_LE(bytes, 64 * kMebi) << tasks;
+    EXPECT_LE(plan.groups[0].chunk.value() * 4, request.chunk.value()) << tasks;
+  }
+}
+
+TEST(BuildPlan, ChunksAndBlocksArePowersOfTwo) {
+  for (const std::uint64_t bytes : {std::uint64_t{1}, std::uint64_t{5000}, 3 * kMebi}) {
+    Request request;
+    request.ranks = 3;
+    request.chunk = Bytes{bytes};
+    const Plan plan = plan_of_one(request, 3'000'000, Dtype::f32, 3);
+
+    EXPECT_TRUE(std::has_single_bit(plan.groups[0].chunk.value())) << bytes;
+    EXPECT_TRUE(std::has_single_bit(plan.groups[0].block.value())) << bytes;
+    EXPECT_GE(plan.groups[0].chunk.value() * 4, 4096U) << bytes;
+  }
+}
+
+}  // namespace
+}  // namespace mpimerge::plan
