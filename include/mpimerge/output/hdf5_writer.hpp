@@ -1,0 +1,70 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "mpimerge/base/index.hpp"
+#include "mpimerge/comm/comm.hpp"
+#include "mpimerge/output/hdf5_layout.hpp"
+
+namespace mpimerge::output {
+
+/// How HDF5 says that the raw data went to the file, over all ranks and rounds.
+struct TransferMode {
+  std::string actual_io_mode;       ///< "contiguous collective" when all is as it should be
+  std::string no_collective_cause;  ///< "none", or what made HDF5 drop collective mode
+};
+
+/// Writes one HDF5 file from all ranks (src/output/README.md has the layout and the order of
+/// steps).
+///
+///     auto writer = Hdf5Writer::begin(comm, "merged.h5", layout, overwrite);
+///     for each round: writer.write(dataset, offset, bytes);   // every rank, the same number of
+///     rounds writer.close();                                          // data complete and checked
+///     writer.publish(summary);                                 // under the final name from here
+///     on
+///
+/// Until `publish` the file is called NAME.partial. A writer that is destroyed before leaves no
+/// file under the final name; an agreed failure removes the partial file.
+class Hdf5Writer {
+ public:
+  /// Collective over `comm`, which must outlive the writer; all arguments equal on all ranks. Rank
+  /// 0 makes the skeleton with the serial driver, reserves the file's space, then all ranks open it
+  /// with MPI-IO. Errors: AgreedError{output} directory missing or not writable, file exists and
+  /// not `overwrite`, the name is a directory; {resources} no space; {input} a tensor name that
+  /// HDF5 cannot hold.
+  static Hdf5Writer begin(const comm::Comm& comm, const std::filesystem::path& path,
+                          const Hdf5Layout& layout, bool overwrite);
+
+  Hdf5Writer(Hdf5Writer&&) noexcept;
+  Hdf5Writer& operator=(Hdf5Writer&&) noexcept;
+  ~Hdf5Writer();
+
+  /// Collective over the communicator of `begin`; `dataset` equal on all ranks. Writes `data` (this
+  /// rank's, may be empty, a whole number of elements, at most 1 GiB) from element `offset` of that
+  /// dataset. Errors: none that return: a collective write that fails on one rank leaves the others
+  /// inside HDF5, so that rank prints and ends the job (exit 5, or 6 when the disk is full).
+  void write(std::size_t dataset, base::Elements offset, std::span<const std::byte> data);
+
+  /// Collective. Closes the file in MPI-IO, then every rank reads its shard back and compares it
+  /// with the checksums taken in `write`: return codes are not trusted (a full disk can look like
+  /// success). Errors: AgreedError{output} that names dataset and offset.
+  TransferMode close();
+
+  /// Collective. Rank 0 writes 0-d tensors, the attribute `summary` (JSON text), sets `complete`,
+  /// syncs, and renames to the final name.
+  /// Errors: AgreedError{output}.
+  void publish(std::string_view summary);
+
+ private:
+  struct State;
+  explicit Hdf5Writer(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace mpimerge::output

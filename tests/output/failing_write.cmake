@@ -1,0 +1,11 @@
+# Runs COMMAND, whose writes fail on one rank: exit code 5 and one line that names the file.
+execute_process(COMMAND ${COMMAND} RESULT_VARIABLE code ERROR_VARIABLE errors OUTPUT_VARIABLE output)
+if(NOT code EQUAL 5)
+  message(FATAL_ERROR "expected exit code 5, found ${code}\n${output}\n${errors}")
+endif()
+string(REGEX MATCHALL "mpimerge: error: [^\n]*a\\.h5\\.partial: cannot be written: File too large\n" lines "${errors}")
+list(LENGTH lines count)
+if(NOT count EQUAL 1)
+  message(FATAL_ERROR "expected one line that names the file, found ${count}\n${errors}")
+endif()
+message(STATUS "${lines}")
