@@ -1,0 +1,491 @@
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <limits>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "mpimerge/comm/agree.hpp"
+#include "mpimerge/comm/collectives.hpp"
+#include "mpimerge/merge/ties.hpp"
+#include "mpimerge/plan/build.hpp"
+
+#include "merge/expected.hpp"
+#include "merge/models.hpp"
+#include "support/hash.hpp"
+#include "support/temp_dir.hpp"
+#include "support/world.hpp"
+
+namespace mpimerge::merge {
+namespace {
+
+using base::Bytes;
+using base::Dtype;
+using checkpoint::Catalog;
+using test::expect_ties;
+using test::Expected;
+using test::Model;
+using test::ModelTensor;
+using test::Storage;
+using test::TempDir;
+using test::world;
+using testing::HasSubstr;
+
+constexpr Bytes kNothing{0};
+constexpr Bytes kPlenty{std::uint64_t{1} << 40};
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+// Every rank writes the models for itself, so that no test depends on who writes first.
+struct Sources {
+  std::unique_ptr<TempDir> directory = std::make_unique<TempDir>();
+  std::vector<Model> models;
+  std::vector<Catalog> catalogs;
+
+  void add(const std::string& name, Model model, const Storage& storage = {}) {
+    catalogs.push_back(test::write_model(directory->path(), name, model, storage));
+    models.push_back(std::move(model));
+  }
+
+  plan::Plan plan(const comm::Comm& comm, plan::Request request = {}) const {
+    request.ranks = static_cast<std::uint64_t>(comm.ranks());
+    return plan::build_plan(request, catalogs[0], {catalogs.begin() + 1, catalogs.end()});
+  }
+};
+
+plan::Request chunks_of(std::uint64_t bytes) {
+  plan::Request request;
+  request.chunk = Bytes{bytes};
+  return request;
+}
+
+job::Job job_of(const std::vector<double>& densities) {
+  job::Job job;
+  for (const double density : densities) {
+    job::Task task;
+    task.density = density;
+    job.tasks.push_back(task);
+  }
+  return job;
+}
+
+struct Merged {
+  std::uint64_t wrong_bytes = 0;
+  std::vector<TaskTrim> tasks;
+  kernel::TiesCounts counts;
+  Bytes bytes_read;
+};
+
+// A merge as the program makes it. Every rank compares its own chunks with what is expected.
+Merged merge_all(const comm::Comm& comm, const plan::Plan& plan, const job::Job& job,
+                 const Expected& expected, Bytes memory) {
+  Merged merged;
+  ChunkStore store(plan, static_cast<std::uint64_t>(comm.rank()), memory);
+  TiesMerge ties(plan, job, store);
+  ties.select(comm, {});
+  ties.elect(comm, {});
+  std::vector<std::byte> out;
+  for (std::size_t group = 0; group < plan.groups.size(); ++group) {
+    const std::size_t size = base::element_bytes(plan.groups[group].dtype).value();
+    for (std::uint64_t round = 0; round < plan.rounds(group); ++round) {
+      comm::collectively(comm, "merge", [&] {
+        const ChunkData& chunk = store.load(group, round);
+        out.assign(chunk.range.count().value() * size, std::byte{0xee});
+        ties.merge_chunk(chunk, out);
+        const std::size_t begin = chunk.range.begin.value() * size;
+        for (std::size_t i = 0; i < out.size(); ++i)
+          merged.wrong_bytes += out[i] == expected.groups[group][begin + i] ? 0U : 1U;
+        store.release(group, round);
+      });
+    }
+  }
+  ties.reduce(comm);
+  merged.tasks = ties.tasks();
+  merged.counts = ties.counts();
+  merged.bytes_read = store.bytes_read();
+  return merged;
+}
+
+void expect_as_expected(const comm::Comm& comm, const plan::Plan& plan, const job::Job& job,
+                        const Expected& expected, Bytes memory) {
+  const Merged merged = merge_all(comm, plan, job, expected, memory);
+  EXPECT_EQ(merged.wrong_bytes, 0U);
+  EXPECT_EQ(merged.tasks.size(), expected.tasks.size());
+  for (std::size_t task = 0; task < merged.tasks.size(); ++task) {
+    EXPECT_EQ(merged.tasks[task].trim_rank, expected.tasks[task].trim_rank) << "task " << task;
+    EXPECT_EQ(merged.tasks[task].threshold_bits, expected.tasks[task].threshold_bits)
+        << "task " << task;
+    EXPECT_EQ(merged.tasks[task].kept, expected.tasks[task].kept) << "task " << task;
+  }
+  EXPECT_EQ(merged.counts.positive, expected.ties.positive);
+  EXPECT_EQ(merged.counts.negative, expected.ties.negative);
+  EXPECT_EQ(merged.counts.cancelled, expected.ties.cancelled);
+  EXPECT_EQ(merged.counts.untouched, expected.ties.untouched);
+  EXPECT_EQ(merged.counts.conflicts_before_trim, expected.ties.conflicts_before_trim);
+  EXPECT_EQ(merged.counts.conflicts_after_trim, expected.ties.conflicts_after_trim);
+}
+
+// Random models against the serial reference.
+
+// Base values at random; deltas on a grid as coarse as 2^-6, so that many are equal and many sums
+// cancel.
+Model random_model(std::uint64_t task, const std::vector<Dtype>& floating) {
+  struct Row {
+    const char* name;
+    std::vector<std::uint64_t> shape;
+    Dtype copied;  // f32: one of the floating types in turn
+  };
+  const Row rows[] = {
+      {"embed", {47, 61}, Dtype::f32}, {"ids", {33}, Dtype::i64},    {"norm", {64}, Dtype::f32},
+      {"none", {0, 5}, Dtype::f32},    {"scale", {}, Dtype::f32},    {"mlp", {31, 53}, Dtype::f32},
+      {"mask", {77}, Dtype::boolean},  {"gate", {1201}, Dtype::f32}, {"up", {300}, Dtype::f32},
+      {"head", {5003}, Dtype::f32},    {"tail", {5}, Dtype::u8}};
+  Model model;
+  for (std::size_t number = 0; number < std::size(rows); ++number) {
+    const Row& row = rows[number];
+    ModelTensor tensor{row.name, row.copied, row.shape, {}};
+    const std::uint64_t elements = test::elements_of(row.shape);
+    if (row.copied != Dtype::f32) {
+      tensor.bytes.resize(elements * base::element_bytes(row.copied).value());
+      for (std::size_t i = 0; i < tensor.bytes.size(); ++i)
+        tensor.bytes[i] = static_cast<std::byte>(test::hash(task, i) & 1U);
+      model.push_back(std::move(tensor));
+      continue;
+    }
+    tensor.dtype = floating[number % floating.size()];
+    std::vector<double> values;
+    for (std::uint64_t i = 0; i < elements; ++i) {
+      const double base = std::round(256 * (test::uniform(number, i) - 0.5)) / 64;
+      const double delta = std::round(16 * (test::uniform(100 * task + number, i) - 0.5)) / 64;
+      values.push_back(task == 0 ? base : base + delta);
+    }
+    tensor.bytes = test::encode(tensor.dtype, values);
+    model.push_back(std::move(tensor));
+  }
+  return model;
+}
+
+// Five models; types, order and files are different in each.
+Sources random_sources() {
+  Sources sources;
+  sources.add("base", random_model(0, {Dtype::bf16, Dtype::f32, Dtype::f16, Dtype::f64}));
+  sources.add("one", random_model(1, {Dtype::f32}), Storage{3, true, 101, 0});
+  sources.add("two", random_model(2, {Dtype::bf16, Dtype::f32}), Storage{2, false, 7, 5});
+  sources.add("three", random_model(3, {Dtype::f16, Dtype::bf16, Dtype::f64}), Storage{11, true});
+  sources.add("four", random_model(4, {Dtype::f64}), Storage{1, true, 1, 0});
+  return sources;
+}
+
+TEST(TiesMerge, EqualsTheReferenceForEveryAggregateAndTie) {
+  const Sources sources = random_sources();
+  const plan::Plan plan = sources.plan(world(), chunks_of(4096));
+  job::Job job = job_of({0.2, 0.5, 0.01, 1.0});
+  job.tasks[1].weight = 0.3;
+  job.tasks[2].weight = -1.5;
+  job.lambda = 0.7;
+  for (const auto aggregate : {job::Aggregate::disjoint_mean, job::Aggregate::disjoint_sum,
+                               job::Aggregate::disjoint_max}) {
+    for (const auto tie : {job::SignTie::majority, job::SignTie::positive}) {
+      job.aggregate = aggregate;
+      job.sign_tie = tie;
+      expect_as_expected(world(), plan, job, expect_ties(plan, job, sources.models), kPlenty);
+    }
+  }
+}
+
+TEST(TiesMerge, GivesTheSameBitsForEveryChunkSizeAndMemoryBudget) {
+  const Sources sources = random_sources();
+  const job::Job job = job_of({0.2, 0.2, 0.2, 0.2});
+  const Expected expected = expect_ties(sources.plan(world()), job, sources.models);
+  EXPECT_GT(expected.ties.cancelled, 0U) << "the models should have ties";
+  for (const std::uint64_t chunk : {1U, 30'000U, 8'000'000U}) {
+    const plan::Plan plan = sources.plan(world(), chunks_of(chunk));
+    for (const Bytes memory : {kNothing, Bytes{50'000}, kPlenty})
+      expect_as_expected(world(), plan, job, expected, memory);
+  }
+}
+
+TEST(TiesMerge, RoundsToTheOutputsType) {
+  const Sources sources = random_sources();
+  const job::Job job = job_of({0.3, 0.3, 0.3, 0.3});
+  for (const Dtype out : {Dtype::f64, Dtype::f32, Dtype::f16, Dtype::bf16}) {
+    plan::Request request = chunks_of(4096);
+    request.out_dtype = out;
+    const plan::Plan plan = sources.plan(world(), request);
+    expect_as_expected(world(), plan, job, expect_ties(plan, job, sources.models), kPlenty);
+  }
+}
+
+TEST(TiesMerge, ReadsTheInputsOnceWhenTheyFitTheMemory) {
+  const Sources sources = random_sources();
+  const job::Job job = job_of({0.2, 0.2, 0.2, 0.2});
+  const plan::Plan plan = sources.plan(world(), chunks_of(4096));
+  const Bytes once = plan::shard_bytes(plan, static_cast<std::uint64_t>(world().rank())).read;
+
+  const Merged merged =
+      merge_all(world(), plan, job, expect_ties(plan, job, sources.models), kPlenty);
+
+  EXPECT_EQ(merged.bytes_read, once);
+}
+
+TEST(TiesMerge, ReadsTheInputsOncePerPassWhenStreaming) {
+  const Sources sources = random_sources();
+  const plan::Plan plan = sources.plan(world(), chunks_of(4096));
+  job::Job job = job_of({0.2, 0.2, 0.2, 0.2});
+  const Bytes once = plan::shard_bytes(plan, static_cast<std::uint64_t>(world().rank())).read;
+  const auto passes = [&] {
+    const Bytes read =
+        merge_all(world(), plan, job, expect_ties(plan, job, sources.models), kNothing).bytes_read;
+    if (once == kNothing) return 0.0;
+    return static_cast<double>(read.value()) / static_cast<double>(once.value());
+  };
+
+  EXPECT_LE(passes(), 4.0);  // two to select, one to elect, one to merge
+  job.sign_tie = job::SignTie::positive;
+  EXPECT_LE(passes(), 3.0);
+  for (job::Task& task : job.tasks) task.density = 1.0;
+  EXPECT_LE(passes(), 1.0);
+}
+
+TEST(TiesMerge, WorksOnASplitCommunicator) {
+  const comm::Comm part = world().split(world().rank() % 2);
+  const Sources sources = random_sources();
+  const job::Job job = job_of({0.1, 0.1, 0.1, 0.1});
+  const plan::Plan plan = sources.plan(part, chunks_of(4096));
+
+  expect_as_expected(part, plan, job, expect_ties(plan, job, sources.models), kPlenty);
+}
+
+// Small models by hand.
+
+Model vector_model(const std::vector<double>& values, Dtype dtype = Dtype::f32) {
+  return {{"w", dtype, {values.size()}, test::encode(dtype, values)}};
+}
+
+Sources vectors(const std::vector<std::vector<double>>& models) {
+  Sources sources;
+  for (std::size_t number = 0; number < models.size(); ++number)
+    sources.add("model " + std::to_string(number), vector_model(models[number]));
+  return sources;
+}
+
+TEST(TiesMerge, MergesFewerElementsThanRanks) {
+  for (std::size_t elements = 1; elements <= 3; ++elements) {
+    const Sources sources =
+        vectors({std::vector<double>(elements, 1.0), std::vector<double>(elements, 3.0),
+                 std::vector<double>(elements, 2.5)});
+    const plan::Plan plan = sources.plan(world());
+    for (const double density : {1e-9, 0.5, 1.0}) {
+      const job::Job job = job_of({density, density});
+      expect_as_expected(world(), plan, job, expect_ties(plan, job, sources.models), kNothing);
+    }
+  }
+}
+
+// Positions 0..1999 are elected positive, `negatives` after them negative, and the last 64 cancel;
+// so the first ranks see positives only and the last ranks negatives.
+Sources with_cancelling_end(std::size_t negatives) {
+  std::vector<std::vector<double>> models(3);
+  const auto append = [&](std::size_t count, double one, double two) {
+    models[0].insert(models[0].end(), count, 10.0);
+    models[1].insert(models[1].end(), count, 10.0 + one);
+    models[2].insert(models[2].end(), count, 10.0 + two);
+  };
+  append(2000, 1, 2);
+  append(negatives, -2, 1);
+  append(64, 3, -3);
+  return vectors(models);
+}
+
+struct MajorityRow {
+  std::size_t negatives;
+  job::SignTie tie;
+  job::Aggregate aggregate;
+  double at_the_end;  // merged value where the sum cancels
+};
+
+TEST(TiesMerge, CancellingSumsTakeTheMajorityOfTheWholeModel) {
+  using job::Aggregate;
+  using job::SignTie;
+  const MajorityRow table[] = {
+      {1999, SignTie::majority, Aggregate::disjoint_mean, 13},
+      {2001, SignTie::majority, Aggregate::disjoint_mean, 7},
+      {2000, SignTie::majority, Aggregate::disjoint_mean, 7},  // balanced: acts as negative
+      {2000, SignTie::majority, Aggregate::disjoint_sum, 7},   // the same
+      {2000, SignTie::majority, Aggregate::disjoint_max, 10},  // the sign 0 times the largest
+      {1999, SignTie::majority, Aggregate::disjoint_max, 13},
+      {2001, SignTie::majority, Aggregate::disjoint_max, 7},
+      {2001, SignTie::positive, Aggregate::disjoint_mean, 13},
+      {2000, SignTie::positive, Aggregate::disjoint_max, 13}};
+  for (const MajorityRow& row : table) {
+    const Sources sources = with_cancelling_end(row.negatives);
+    const plan::Plan plan = sources.plan(world(), chunks_of(4096));
+    job::Job job = job_of({1.0, 1.0});
+    job.sign_tie = row.tie;
+    job.aggregate = row.aggregate;
+    const Expected expected = expect_ties(plan, job, sources.models);
+    EXPECT_EQ(expected.ties.merged.back(), row.at_the_end) << row.negatives << " negatives";
+    EXPECT_EQ(expected.ties.cancelled, 64U);
+
+    expect_as_expected(world(), plan, job, expected, kNothing);
+  }
+}
+
+// Values that are not finite.
+
+constexpr std::size_t kLong = 9'000;
+
+// Three models of bfloat16, float32 and float64, of which `source` holds `value` at `index`.
+Sources with_value(std::size_t source, std::size_t index, double value) {
+  const Dtype types[] = {Dtype::bf16, Dtype::f32, Dtype::f64};
+  Sources sources;
+  for (std::size_t number = 0; number < 3; ++number) {
+    std::vector<double> values(kLong, 1.0 + static_cast<double>(number));
+    if (number == source) values[index] = value;
+    Model model = vector_model(values, types[number]);
+    model.insert(model.begin(), {"first",
+                                 types[number],
+                                 {100},
+                                 test::encode(types[number], std::vector<double>(100, 0.5))});
+    sources.add("model " + std::to_string(number), model);
+  }
+  return sources;
+}
+
+// The line with which a merge fails on all ranks.
+std::string failure(const Sources& sources, const job::Job& job) {
+  const plan::Plan plan = sources.plan(world(), chunks_of(4096));
+  Expected nothing;
+  for (const plan::Group& group : plan.groups) {
+    nothing.groups.emplace_back(group.elements.value() * base::element_bytes(group.dtype).value());
+  }
+  std::string line;
+  try {
+    merge_all(world(), plan, job, nothing, kPlenty);
+    ADD_FAILURE() << "the merge did not fail";
+  } catch (const comm::AgreedError& error) {
+    EXPECT_EQ(error.kind(), base::ErrorKind::input);
+    line = error.what();
+  }
+  EXPECT_EQ(comm::all_reduce_sum(world(), std::uint64_t{1}),
+            static_cast<std::uint64_t>(world().ranks()))
+      << "ranks out of step";
+  return line;
+}
+
+TEST(TiesMerge, RefusesNaNWithModelTensorAndIndex) {
+  for (const std::size_t source : {0U, 1U, 2U}) {
+    for (const std::size_t index : {std::size_t{0}, std::size_t{6'543}, kLong - 1}) {
+      const std::string line = failure(with_value(source, index, kNaN), job_of({0.2, 0.2}));
+
+      EXPECT_THAT(line, HasSubstr("models/model " + std::to_string(source) + ":"));
+      EXPECT_THAT(line, HasSubstr("`w`"));
+      EXPECT_THAT(line, HasSubstr("element " + std::to_string(index) + " is NaN"));
+      EXPECT_THAT(line, testing::Not(HasSubstr("\n")));
+    }
+  }
+}
+
+TEST(TiesMerge, RefusesInfinitiesAndWhatOverflowsFloat32) {
+  struct Row {
+    std::size_t source;
+    double value;
+    const char* what;
+  };
+  const Row table[] = {
+      {0, kInfinity, "infinite"}, {1, -kInfinity, "infinite"}, {2, 1e300, "infinite in float32"}};
+  for (const Row& row : table) {
+    const std::string line = failure(with_value(row.source, 777, row.value), job_of({0.2, 0.2}));
+    EXPECT_THAT(line, HasSubstr("models/model " + std::to_string(row.source) + ":"));
+    EXPECT_THAT(line, HasSubstr("element 777"));
+    EXPECT_THAT(line, HasSubstr(row.what));
+  }
+}
+
+TEST(TiesMerge, RefusesADifferenceThatOverflowsFloat32) {
+  std::vector<double> base(100, 0.0);
+  std::vector<double> task(100, 1.0);
+  base[50] = -3e38;
+  task[50] = 3e38;
+
+  const std::string line = failure(vectors({base, task}), job_of({0.2}));
+
+  EXPECT_THAT(line, HasSubstr("models/model 1:"));
+  EXPECT_THAT(line, HasSubstr("element 50"));
+  EXPECT_THAT(line, HasSubstr("difference overflows"));
+}
+
+TEST(TiesMerge, RefusesNaNEvenWhereNoThresholdIsSought) {
+  job::Job job = job_of({1.0, 1.0});
+  EXPECT_THAT(failure(with_value(1, 8'999, kNaN), job), HasSubstr("element 8999 is NaN"));
+
+  job.sign_tie = job::SignTie::positive;
+  EXPECT_THAT(failure(with_value(1, 8'999, kNaN), job), HasSubstr("element 8999 is NaN"));
+
+  job.tasks[0].density = 0.2;
+  EXPECT_THAT(failure(with_value(2, 8'999, kNaN), job), HasSubstr("element 8999 is NaN"));
+}
+
+TEST(TiesMerge, NanAllowLetsThroughWhatIsNotFinite) {
+  for (const double value : {kNaN, kInfinity, -kInfinity}) {
+    const Sources sources = with_value(1, 6'543, value);
+    plan::Request request = chunks_of(4096);
+    request.out_dtype = Dtype::f32;
+    const plan::Plan plan = sources.plan(world(), request);
+    job::Job job = job_of({0.2, 0.2});
+    job.nan = job::NanPolicy::allow;
+    Expected expected = expect_ties(plan, job, sources.models);
+    // NaN has many bits: of those in the output only that they are NaN is expected.
+    const std::size_t at = 100 + 6'543;
+    EXPECT_FALSE(std::isfinite(expected.ties.merged[at]));
+    EXPECT_EQ(std::isnan(expected.ties.merged[at]), std::isnan(value));
+
+    const Merged merged = merge_all(world(), plan, job, expected, kPlenty);
+
+    EXPECT_LE(merged.wrong_bytes, std::isnan(value) ? 4U : 0U);
+    for (std::size_t task = 0; task < 2; ++task) {
+      EXPECT_EQ(merged.tasks[task].kept, expected.tasks[task].kept);
+      EXPECT_EQ(merged.tasks[task].threshold_bits, expected.tasks[task].threshold_bits);
+    }
+  }
+}
+
+TEST(TiesMerge, AFileThatBecameShorterFailsAllRanksTogether) {
+  const Sources sources = random_sources();
+  const auto& file = sources.catalogs[4].files[0];
+  std::filesystem::resize_file(file, std::filesystem::file_size(file) - 1);
+
+  const std::string line = failure(sources, job_of({0.2, 0.2, 0.2, 0.2}));
+
+  EXPECT_THAT(line, HasSubstr(file.filename().string()));
+}
+
+// Progress.
+
+TEST(TiesMerge, ProgressOfAPassRisesToOne) {
+  const Sources sources = random_sources();
+  const plan::Plan plan = sources.plan(world(), chunks_of(4096));
+  const job::Job job = job_of({0.2, 0.2, 0.2, 0.2});
+  ChunkStore store(plan, static_cast<std::uint64_t>(world().rank()), kPlenty);
+  TiesMerge ties(plan, job, store);
+  ties.select(world(), {});
+  std::vector<double> shares;
+
+  ties.elect(world(), [&](double share) { shares.push_back(share); });
+
+  EXPECT_FALSE(shares.empty());
+  EXPECT_TRUE(std::is_sorted(shares.begin(), shares.end()));
+  if (!shares.empty()) {
+    EXPECT_GT(shares.front(), 0.0);
+    EXPECT_DOUBLE_EQ(shares.back(), 1.0);
+  }
+}
+
+}  // namespace
+}  // namespace mpimerge::merge
