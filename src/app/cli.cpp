@@ -1,0 +1,136 @@
+#include "app/cli.hpp"
+
+#include <stdexcept>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "mpimerge/base/error.hpp"
+#include "mpimerge/base/text.hpp"
+
+namespace mpimerge::app {
+namespace {
+
+constexpr const char* kDefaultChunk = "8MiB";
+
+const CLI::Validator kSize(
+    [](std::string& text) -> std::string {
+      try {
+        base::parse_bytes(text);
+        return {};
+      } catch (const std::invalid_argument& error) {
+        return error.what();
+      }
+    },
+    "SIZE");
+
+}  // namespace
+
+Command parse_command_line(int argc, const char* const* argv) {
+  CLI::App app{
+      "Merges fine-tuned models across MPI ranks: TIES-Merging with a top-k over the whole model."};
+  app.name("mpimerge");
+  app.require_subcommand(1);
+  app.set_version_flag("--version", std::string("mpimerge ") + MPIMERGE_VERSION);
+  app.footer(
+      "Exit codes: 0 done, 1 diff found a difference, 2 usage, 3 job file, 4 input, 5 output,\n"
+      "6 memory or disk space, 70 a bug or MPI itself.");
+
+  bool quiet = false;
+  bool verbose = false;
+  const auto add_verbosity = [&](CLI::App& command) {
+    auto* quiet_flag = command.add_flag("-q,--quiet", quiet, "Only warnings and errors");
+    command.add_flag("-v,--verbose", verbose, "Also details for finding faults")
+        ->excludes(quiet_flag);
+  };
+
+  MergeOptions merge;
+  std::string memory;
+  std::string chunk = kDefaultChunk;
+  CLI::App& merge_command = *app.add_subcommand("merge", "Run the merge that a job file describes");
+  merge_command.add_option("JOB", merge.job, "Job file (YAML)")->required();
+  merge_command
+      .add_option("--output", merge.outputs,
+                  "Write here instead of where the job says; may be repeated")
+      ->type_name("PATH")
+      ->expected(1)
+      ->take_all();
+  merge_command.add_option("--summary", merge.summary, "Write what was done as JSON")
+      ->type_name("FILE");
+  merge_command
+      .add_option("--memory", memory,
+                  "What a rank may use for data (default: 70 % of the node's, shared)")
+      ->check(kSize);
+  merge_command.add_option("--chunk", chunk, "Output per rank and round of writing")
+      ->check(kSize)
+      ->capture_default_str();
+  merge_command
+      .add_option("--set", merge.overrides,
+                  "Replace a key of the job: parameters.density=0.3; may be repeated")
+      ->type_name("KEY=VALUE")
+      ->expected(1)
+      ->take_all();
+  merge_command.add_flag("--overwrite", merge.overwrite, "Replace an output that exists");
+  add_verbosity(merge_command);
+
+  InspectOptions inspect;
+  CLI::App& inspect_command =
+      *app.add_subcommand("inspect", "Show a checkpoint's tensors, and what is odd about them");
+  inspect_command
+      .add_option("PATH", inspect.path, "Checkpoint: .safetensors, directory, or .h5 of mpimerge")
+      ->required();
+  inspect_command.add_flag("--json", inspect.json, "JSON instead of a table");
+  add_verbosity(inspect_command);
+
+  DiffOptions diff;
+  CLI::App& diff_command =
+      *app.add_subcommand("diff", "Compare two checkpoints: exit 0 same, 1 different");
+  diff_command.add_option("A", diff.a, "Checkpoint")->required();
+  diff_command.add_option("B", diff.b, "Checkpoint")->required();
+  const auto* rtol =
+      diff_command.add_option("--rtol", diff.rtol, "Same if |a - b| <= atol + rtol |b|")
+          ->check(CLI::NonNegativeNumber);
+  const auto* atol =
+      diff_command.add_option("--atol", diff.atol, "See --rtol; without both, bits must be equal")
+          ->check(CLI::NonNegativeNumber);
+  add_verbosity(diff_command);
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    const auto chosen = app.get_subcommands();
+    return {Message{chosen.empty() ? app.help() : chosen.front()->help()}};
+  } catch (const CLI::CallForVersion& version) {
+    return {Message{std::string(version.what()) + "\n"}};
+  } catch (const CLI::ParseError& error) {
+    // CLI11 only says that a command is required when it does not know the one that was given.
+    const bool unknown_command = app.get_subcommands().empty() && argc > 1 && argv[1][0] != '-';
+    if (unknown_command) {
+      throw base::Error(
+          base::ErrorKind::usage,
+          fmt::format(
+              "{}: no such command; expected merge, inspect or diff; `mpimerge --help` shows more",
+              base::printable(argv[1])));
+    }
+    throw base::Error(base::ErrorKind::usage, fmt::format("{}; `mpimerge --help` shows the options",
+                                                          base::printable(error.what(), 400)));
+  }
+
+  Command command;
+  command.verbosity = quiet     ? base::Verbosity::quiet
+                      : verbose ? base::Verbosity::verbose
+                                : base::Verbosity::normal;
+  if (merge_command.parsed()) {
+    if (!memory.empty()) merge.memory = base::parse_bytes(memory);
+    merge.chunk = base::parse_bytes(chunk);
+    command.what = merge;
+  } else if (inspect_command.parsed()) {
+    command.what = inspect;
+  } else {
+    diff.by_value = rtol->count() + atol->count() > 0;
+    command.what = diff;
+  }
+  return command;
+}
+
+}  // namespace mpimerge::app

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "mpimerge/base/index.hpp"
+#include "mpimerge/base/log.hpp"
+
+namespace mpimerge::app {
+
+struct MergeOptions {
+  std::string job;
+  std::vector<std::string> outputs;    ///< instead of the job's
+  std::vector<std::string> overrides;  ///< KEY=VALUE
+  std::string summary;                 ///< file for the JSON; empty: none
+  std::optional<base::Bytes> memory;   ///< per rank, for data
+  base::Bytes chunk;                   ///< of output per rank and round
+  bool overwrite = false;
+};
+
+struct InspectOptions {
+  std::string path;
+  bool json = false;
+};
+
+struct DiffOptions {
+  std::string a;
+  std::string b;
+  double rtol = 0;
+  double atol = 0;
+  bool by_value = false;  ///< a tolerance was given: values are compared, not bits
+};
+
+/// Help or version: the text to print.
+struct Message {
+  std::string text;
+};
+
+struct Command {
+  std::variant<Message, MergeOptions, InspectOptions, DiffOptions> what;
+  base::Verbosity verbosity = base::Verbosity::normal;
+};
+
+/// Local; the same on all ranks, which have the same arguments. Reads the command line.
+/// Errors: Error{usage}.
+Command parse_command_line(int argc, const char* const* argv);
+
+}  // namespace mpimerge::app

@@ -1,0 +1,16 @@
+#pragma once
+
+#include "mpimerge/base/log.hpp"
+#include "mpimerge/comm/comm.hpp"
+
+#include "app/cli.hpp"
+
+namespace mpimerge::app {
+
+/// Collective over `comm`. Each runs one command and returns the exit code, equal on all ranks.
+/// Errors: AgreedError.
+int run_merge(const comm::Comm& comm, const MergeOptions& options, base::Verbosity verbosity);
+int run_inspect(const comm::Comm& comm, const InspectOptions& options);
+int run_diff(const comm::Comm& comm, const DiffOptions& options);
+
+}  // namespace mpimerge::app

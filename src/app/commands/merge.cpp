@@ -1,0 +1,322 @@
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include "mpimerge/base/error.hpp"
+#include "mpimerge/base/text.hpp"
+#include "mpimerge/base/timer.hpp"
+#include "mpimerge/comm/agree.hpp"
+#include "mpimerge/comm/collectives.hpp"
+#include "mpimerge/comm/object.hpp"
+#include "mpimerge/job/parse.hpp"
+#include "mpimerge/merge/chunk_store.hpp"
+#include "mpimerge/merge/ties.hpp"
+#include "mpimerge/output/hdf5_writer.hpp"
+#include "mpimerge/plan/build.hpp"
+
+#include "app/commands/commands.hpp"
+#include "app/inputs.hpp"
+#include "app/memory.hpp"
+#include "app/phases.hpp"
+#include "app/progress.hpp"
+#include "app/summary.hpp"
+
+namespace mpimerge::app {
+namespace {
+
+/// All that rank 0 finds out before the work and every rank needs.
+struct Work {
+  job::Job job;
+  plan::Plan plan;
+  std::map<std::string, std::string> metadata;  ///< of the base
+
+  template <class Archive>
+  void serialize(Archive& archive, unsigned /*version*/) {
+    archive& job& plan& metadata;
+  }
+};
+
+bool is_hdf5_name(const std::string& path) {
+  return path.ends_with(".h5") || path.ends_with(".hdf5");
+}
+
+// The job's outputs, or those of the command line, which are relative to the working directory.
+std::vector<std::string> choose_outputs(const job::Job& job, const MergeOptions& options) {
+  for (const std::string& output : options.outputs) {
+    if (!is_hdf5_name(output)) {
+      throw base::Error(base::ErrorKind::usage,
+                        fmt::format("--output {}: expected a name that ends in .h5 or .hdf5",
+                                    base::printable(output)));
+    }
+  }
+  const std::vector<std::string>& outputs = options.outputs.empty() ? job.outputs : options.outputs;
+  std::set<std::filesystem::path> names;
+  for (const std::string& output : outputs) {
+    if (names.insert(std::filesystem::weakly_canonical(output)).second) continue;
+    throw base::Error(options.outputs.empty() ? base::ErrorKind::job : base::ErrorKind::usage,
+                      fmt::format("output {}: is named twice; expected different files",
+                                  base::printable(output)));
+  }
+  if (outputs.empty()) {
+    throw base::Error(
+        base::ErrorKind::job,
+        fmt::format(
+            "{}: output: is missing; expected the name of an .h5 file here or with --output",
+            job.file));
+  }
+  return outputs;
+}
+
+void refuse_output_over_input(const std::vector<std::string>& outputs, const plan::Plan& plan) {
+  for (const std::string& output : outputs) {
+    for (const plan::Source& source : plan.sources) {
+      for (const std::string& file : source.files) {
+        std::error_code ignored;
+        if (!std::filesystem::equivalent(output, file, ignored)) continue;
+        throw base::Error(
+            base::ErrorKind::output,
+            fmt::format("{}: is an input of this merge; expected another name for the output",
+                        output));
+      }
+    }
+  }
+}
+
+// Before the work: nobody wants to learn after hours that the account of them has no place.
+void check_summary_file(const std::string& path) {
+  if (path.empty()) return;
+  const bool exists = std::filesystem::exists(path);
+  const std::filesystem::path folder = std::filesystem::absolute(path).parent_path();
+  if (access(exists ? path.c_str() : folder.c_str(), W_OK) == 0 &&
+      !std::filesystem::is_directory(path))
+    return;
+  throw base::Error(
+      base::ErrorKind::output,
+      fmt::format(
+          "{}: cannot be written (--summary); expected a file in a directory that exists and "
+          "can be written",
+          path));
+}
+
+void write_summary_file(const std::string& path, const std::string& text) {
+  std::ofstream file(path, std::ios::trunc);
+  file << text << '\n';
+  file.close();
+  if (!file)
+    throw base::Error(base::ErrorKind::output,
+                      fmt::format("{}: cannot be written (--summary)", path));
+}
+
+// The job was checked by its text; links and other spellings of a path show only here.
+void refuse_base_as_task(const job::Job& job) {
+  for (const job::Task& task : job.tasks) {
+    std::error_code ignored;
+    if (!std::filesystem::equivalent(task.path, job.base_path, ignored)) continue;
+    throw base::Error(
+        base::ErrorKind::job,
+        fmt::format(
+            "{}:{}: model: {} is the base model by another name; leave the base out of `models`",
+            job.file, task.line, task.name));
+  }
+}
+
+Work prepare(const MergeOptions& options, std::uint64_t ranks) {
+  check_summary_file(options.summary);
+  Work work;
+  work.job = job::parse_job_file(options.job, options.overrides);
+  work.job.outputs = choose_outputs(work.job, options);
+  refuse_base_as_task(work.job);
+  const checkpoint::Catalog base = open_checkpoint(work.job.base_path);
+  std::vector<checkpoint::Catalog> tasks;
+  for (const job::Task& task : work.job.tasks) tasks.push_back(open_checkpoint(task.path));
+  plan::Request request;
+  request.ranks = ranks;
+  request.out_dtype = work.job.out_dtype;
+  request.alignment = work.job.output_hints.alignment;
+  request.chunk = options.chunk;
+  work.plan = plan::build_plan(request, base, tasks);
+  work.metadata = base.metadata;
+  refuse_output_over_input(work.job.outputs, work.plan);
+  return work;
+}
+
+/// The datasets of an output file. Groups without elements have none: `dataset_of` skips them.
+struct FileLayout {
+  output::Hdf5Layout layout;
+  std::vector<std::size_t> dataset_of;  ///< by group
+};
+
+FileLayout lay_out_file(const Work& work) {
+  FileLayout file;
+  for (const plan::Group& group : work.plan.groups) {
+    file.dataset_of.push_back(file.layout.datasets.size());
+    if (group.elements > base::Elements{})
+      file.layout.datasets.push_back({group.dtype, group.elements});
+    for (std::uint64_t number = group.first_tensor; number < group.last_tensor; ++number) {
+      const plan::Tensor& tensor = work.plan.tensors[number];
+      file.layout.tensors.push_back({tensor.name, group.dtype, tensor.shape, tensor.offset});
+    }
+  }
+  file.layout.metadata = work.metadata;
+  file.layout.job = work.job.text;
+  file.layout.alignment = work.job.output_hints.alignment;
+  file.layout.mpi_io_hints = work.job.output_hints.mpi_io;
+  return file;
+}
+
+/// Merges and writes round by round: all ranks together, each its own chunk.
+class MergeAndWrite {
+ public:
+  MergeAndWrite(const comm::Comm& comm, const plan::Plan& plan, merge::ChunkStore& store,
+                merge::TiesMerge& ties, std::vector<output::Hdf5Writer>& writers,
+                const std::vector<std::size_t>& dataset_of)
+      : comm_(comm),
+        plan_(plan),
+        store_(store),
+        ties_(ties),
+        writers_(writers),
+        dataset_of_(dataset_of) {}
+
+  /// Collective.
+  void run(const merge::Progress& progress) {
+    const std::uint64_t all = total_rounds();
+    std::uint64_t done = 0;
+    for (std::size_t group = 0; group < plan_.groups.size(); ++group) {
+      for (std::uint64_t round = 0; round < plan_.rounds(group); ++round) {
+        merge_round(group, round);
+        write_round(group, round);
+        progress(static_cast<double>(++done) / static_cast<double>(all));
+      }
+    }
+  }
+
+  [[nodiscard]] double merge_seconds() const { return merge_seconds_; }
+  [[nodiscard]] double write_seconds() const { return write_seconds_; }
+  [[nodiscard]] base::Bytes written() const { return written_; }
+
+ private:
+  [[nodiscard]] std::uint64_t total_rounds() const {
+    std::uint64_t rounds = 0;
+    for (std::size_t group = 0; group < plan_.groups.size(); ++group) rounds += plan_.rounds(group);
+    return rounds;
+  }
+
+  void merge_round(std::size_t group, std::uint64_t round) {
+    const base::Timer timer;
+    comm::collectively(comm_, "merge", [&] {
+      const merge::ChunkData& chunk = store_.load(group, round);
+      offset_ = chunk.range.begin;
+      out_.resize(chunk.range.count().value() *
+                  base::element_bytes(plan_.groups[group].dtype).value());
+      ties_.merge_chunk(chunk, out_);
+      store_.release(group, round);
+    });
+    merge_seconds_ += timer.seconds();
+  }
+
+  void write_round(std::size_t group, std::uint64_t /*round*/) {
+    const base::Timer timer;
+    for (output::Hdf5Writer& writer : writers_) {
+      writer.write(dataset_of_[group], offset_, out_);
+      written_ += base::Bytes{out_.size()};
+    }
+    write_seconds_ += timer.seconds();
+  }
+
+  const comm::Comm& comm_;
+  const plan::Plan& plan_;
+  merge::ChunkStore& store_;
+  merge::TiesMerge& ties_;
+  std::vector<output::Hdf5Writer>& writers_;
+  const std::vector<std::size_t>& dataset_of_;
+  std::vector<std::byte> out_;
+  base::Elements offset_;
+  double merge_seconds_ = 0;
+  double write_seconds_ = 0;
+  base::Bytes written_;
+};
+
+}  // namespace
+
+int run_merge(const comm::Comm& comm, const MergeOptions& options, base::Verbosity verbosity) {
+  const bool quiet = verbosity == base::Verbosity::quiet;
+  Phases phases(comm);
+  ProgressLine line(comm.is_root() && !quiet);
+  const base::Timer opening;
+
+  Work work;
+  comm::collectively(comm, "prepare", [&] {
+    if (comm.is_root()) work = prepare(options, static_cast<std::uint64_t>(comm.ranks()));
+  });
+  comm::bcast_object(comm, work);
+  const std::vector<char> archive = comm::to_bytes(work);
+  comm::agree_same(comm, XXH3_64bits(archive.data(), archive.size()), "plan");
+
+  const plan::Plan& plan = work.plan;
+  const base::Bytes memory = options.memory ? *options.memory : default_memory(comm);
+  merge::ChunkStore store(plan, static_cast<std::uint64_t>(comm.rank()), memory);
+  merge::TiesMerge ties(plan, work.job, store);
+  const FileLayout file = lay_out_file(work);
+  std::vector<output::Hdf5Writer> writers;
+  for (const std::string& path : work.job.outputs) {
+    writers.push_back(output::Hdf5Writer::begin(comm, path, file.layout, options.overwrite));
+  }
+  phases.add("open", opening.seconds(), base::Bytes{});
+  base::log().info(
+      "{} parameters in {} tensors, {} tasks, {} ranks, {} of memory for data per rank",
+      plan.merged.value(), plan.tensors.size(), work.job.tasks.size(), comm.ranks(),
+      base::human_bytes(memory));
+  const plan::ShardBytes shard = plan::shard_bytes(plan, static_cast<std::uint64_t>(comm.rank()));
+  const auto job_bytes = static_cast<double>(shard.read.value()) * comm.ranks();
+  const auto show = [&](double share) { line.show(share); };
+  const auto pass = [&](const char* name, double passes, const auto& body) {
+    line.begin(name, passes * job_bytes);
+    const base::Bytes before = store.bytes_read();
+    const base::Timer timer;
+    body();
+    line.clear();
+    phases.add(name, timer.seconds(), store.bytes_read() - before);
+  };
+  pass("select", 2, [&] { ties.select(comm, show); });
+  pass("elect", 1, [&] { ties.elect(comm, show); });
+
+  line.begin("merge", job_bytes);
+  const base::Bytes read_before = store.bytes_read();
+  MergeAndWrite rounds(comm, plan, store, ties, writers, file.dataset_of);
+  rounds.run(show);
+  line.clear();
+  phases.add("merge", rounds.merge_seconds(), store.bytes_read() - read_before);
+  phases.add("write", rounds.write_seconds(), rounds.written());
+
+  const base::Timer checking;
+  ties.reduce(comm);
+  MergeReport report{work.job, plan, ties, phases.list(), {}, {}, true};
+  for (output::Hdf5Writer& writer : writers) report.transfers.push_back(writer.close());
+  phases.add("check", checking.seconds(), rounds.written());
+
+  report.peak_memory = base::Bytes{comm::all_reduce_max(comm, peak_memory().value())};
+  report.resident =
+      comm::all_reduce_max(comm, store.resident() ? std::uint64_t{0} : std::uint64_t{1}) == 0;
+  const std::string summary = summary_json(report).dump(2);
+  for (output::Hdf5Writer& writer : writers) writer.publish(summary);
+  comm::collectively(comm, "summary", [&] {
+    if (comm.is_root() && !options.summary.empty()) write_summary_file(options.summary, summary);
+  });
+  if (comm.is_root() && !quiet) {
+    std::string text = summary_table(report);
+    for (const std::string& path : work.job.outputs) text += fmt::format("written    {}\n", path);
+    std::fputs(text.c_str(), stdout);
+  }
+  return 0;
+}
+
+}  // namespace mpimerge::app

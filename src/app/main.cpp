@@ -1,0 +1,79 @@
+#include <cstdio>
+#include <exception>
+#include <sstream>
+#include <string>
+#include <variant>
+
+#include <fmt/format.h>
+#include <mpi.h>
+
+#include "mpimerge/base/error.hpp"
+#include "mpimerge/base/log.hpp"
+#include "mpimerge/comm/abort.hpp"
+#include "mpimerge/comm/comm.hpp"
+#include "mpimerge/comm/environment.hpp"
+#include "mpimerge/comm/error.hpp"
+
+#include "app/cli.hpp"
+#include "app/commands/commands.hpp"
+
+namespace mpimerge::app {
+namespace {
+
+template <class... Handlers>
+struct Overload : Handlers... {
+  using Handlers::operator()...;
+};
+
+int run(const comm::Comm& world, int argc, char** argv) {
+  const Command command = parse_command_line(argc, argv);
+  base::start_log(world.rank(), world.ranks(), command.verbosity);
+  return std::visit(
+      Overload{
+          [&](const Message& message) {
+            if (world.is_root()) std::fputs(message.text.c_str(), stdout);
+            return 0;
+          },
+          [&](const MergeOptions& options) { return run_merge(world, options, command.verbosity); },
+          [&](const InspectOptions& options) { return run_inspect(world, options); },
+          [&](const DiffOptions& options) { return run_diff(world, options); }},
+      command.what);
+}
+
+// A job file's faults come as several lines, every other error as one.
+void print_error(const std::string& message) {
+  std::istringstream lines(message);
+  for (std::string line; std::getline(lines, line);)
+    fmt::print(stderr, "mpimerge: error: {}\n", line);
+}
+
+// What every rank knows of ends normally, with one code; what one rank is alone with ends the job.
+int guarded(const comm::Comm& world, int argc, char** argv) {
+  try {
+    return run(world, argc, argv);
+  } catch (const base::Error& error) {
+    const bool shared =
+        error.kind() == base::ErrorKind::usage || dynamic_cast<const comm::AgreedError*>(&error);
+    if (!shared) comm::abort_job(world, error.kind(), error.what());
+    if (world.is_root()) print_error(error.what());
+    return base::exit_code(error.kind());
+  } catch (const std::exception& error) {
+    comm::abort_job(world, base::ErrorKind::bug, error.what());
+  }
+}
+
+}  // namespace
+}  // namespace mpimerge::app
+
+int main(int argc, char** argv) {
+  using namespace mpimerge;
+  const comm::Environment environment(argc, argv);
+  comm::Comm world = comm::Comm::duplicate(MPI_COMM_WORLD);
+  if (environment.overruled_ompio() && world.is_root()) {
+    base::log().warn(
+        "OMPI_MCA_io asks for OMPIO, which loses data on a full disk; ROMIO is used instead");
+  }
+  const int code = app::guarded(world, argc, argv);
+  world.close();
+  return code;
+}
