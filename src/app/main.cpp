@@ -24,6 +24,8 @@ template <class... Handlers>
 struct Overload : Handlers... {
   using Handlers::operator()...;
 };
+template <class... Handlers>
+Overload(Handlers...) -> Overload<Handlers...>;  // clang before 17 does not deduce it
 
 int run(const comm::Comm& world, int argc, char** argv) {
   const Command command = parse_command_line(argc, argv);

@@ -12,14 +12,14 @@ namespace mpimerge::base {
 
 std::string human_bytes(Bytes bytes) {
   if (bytes.value() < 1000) return fmt::format("{} B", bytes.value());
-  constexpr std::array units{"kB", "MB", "GB", "TB", "PB", "EB"};
+  constexpr std::array kUnits{"kB", "MB", "GB", "TB", "PB", "EB"};
   double value = static_cast<double>(bytes.value()) / 1000;
   std::size_t unit = 0;
-  while (value >= 999.995 && unit + 1 < units.size()) {
+  while (value >= 999.995 && unit + 1 < kUnits.size()) {
     value /= 1000;
     ++unit;
   }
-  return fmt::format("{:.2f} {}", value, units[unit]);
+  return fmt::format("{:.2f} {}", value, kUnits[unit]);
 }
 
 Bytes parse_bytes(std::string_view text) {

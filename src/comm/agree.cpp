@@ -54,7 +54,7 @@ Outcome describe(const std::exception_ptr& failure, std::string_view phase) {
 
 }  // namespace
 
-void agree(const Comm& comm, std::string_view phase, std::exception_ptr failure) {
+void agree(const Comm& comm, std::string_view phase, const std::exception_ptr& failure) {
   constexpr std::int64_t kNobody = std::numeric_limits<std::int64_t>::max();
   Outcome mine{base::ErrorKind::bug, {}};
   if (failure) mine = describe(failure, phase);

@@ -63,11 +63,13 @@ void check_hints(const std::map<std::string, std::string>& hints) {
   for (const auto& [key, value] : hints) {
     if (key.empty() || key.size() >= MPI_MAX_INFO_KEY || value.empty() ||
         value.size() >= MPI_MAX_INFO_VAL) {
-      throw base::Error(base::ErrorKind::job,
-                        fmt::format("the hint `{}` for MPI-IO has a name of {} and a value of {} characters; this MPI "
-                                    "library takes 1 to {} and 1 to {}",
-                                    base::printable(key), key.size(), value.size(), MPI_MAX_INFO_KEY - 1,
-                                    MPI_MAX_INFO_VAL - 1));
+      throw base::Error(
+          base::ErrorKind::job,
+          fmt::format(
+              "the hint `{}` for MPI-IO has a name of {} and a value of {} characters; this MPI "
+              "library takes 1 to {} and 1 to {}",
+              base::printable(key), key.size(), value.size(), MPI_MAX_INFO_KEY - 1,
+              MPI_MAX_INFO_VAL - 1));
     }
   }
 }

@@ -50,9 +50,10 @@ inline constexpr std::size_t kMaxYamlNodes = 100'000;
 /// @param set     the `--set` that the text belongs to, or -1 for the job file
 /// @param key     the dotted path of the text's root, for messages
 /// @param faults  gets what is wrong but leaves a tree: a key given twice, a key that is not text,
-/// a tag Errors: UnreadableYaml for a syntax error, more than one document, bytes that are not
-/// UTF-8 text, an anchor inside itself, and more than `kMaxYamlDepth` levels or `kMaxYamlNodes`
-/// values, aliases counted as what they stand for.
+///                a tag
+/// Errors: UnreadableYaml for a syntax error, more than one document, bytes that are not UTF-8
+/// text, an anchor inside itself, and more than `kMaxYamlDepth` levels or `kMaxYamlNodes` values,
+/// aliases counted as what they stand for.
 Node read_tree(std::string_view yaml, int set, std::string_view key, Faults& faults);
 
 /// Local. The tree as YAML, ending in a line end. Quoted scalars stay quoted.

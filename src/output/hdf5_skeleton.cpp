@@ -168,6 +168,7 @@ std::vector<base::Bytes> make_skeleton(const hdf5::File& file, const Hdf5Layout&
   hdf5::create_group(file, "/parameters");
   hdf5::create_group(file, "/tensors");
   std::vector<base::Bytes> offsets;
+  offsets.reserve(layout.datasets.size());
   for (const Hdf5Dataset& dataset : layout.datasets) offsets.push_back(make_dataset(file, dataset));
   const auto elements = elements_by_dtype(layout);
   for (const Hdf5Tensor& tensor : layout.tensors) {

@@ -115,6 +115,7 @@ void Hdf5Writer::State::make_partial(const Hdf5Layout& layout) {
 // Collective.
 void Hdf5Writer::State::share_offsets(const Hdf5Layout& layout) {
   std::vector<std::uint64_t> offsets;
+  offsets.reserve(datasets.size());
   for (const PlacedDataset& dataset : datasets) offsets.push_back(dataset.offset.value());
   comm::all_reduce_max(comm, offsets);  // all but rank 0 have zeros
   for (std::size_t which = 0; which < offsets.size(); ++which)

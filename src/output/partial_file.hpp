@@ -11,12 +11,14 @@ namespace mpimerge::output {
 std::filesystem::path partial_name(const std::filesystem::path& name);
 
 /// Local. Proves that a file can come to be under `name`, and removes the partial file of an
-/// earlier run. Errors: Error{output}: the directory is missing or cannot be written, `name` exists
-/// and not `overwrite`, `name` is no regular file, NAME.partial is no regular file.
+/// earlier run.
+/// Errors: Error{output}: the directory is missing or cannot be written, `name` exists and not
+/// `overwrite`, `name` is no regular file, NAME.partial is no regular file.
 void make_way(const std::filesystem::path& name, bool overwrite);
 
 /// Local. Makes the file system set the space of an existing file aside, holes included, where it
-/// can. Errors: Error{resources} with the bytes that are needed and free; Error{output}.
+/// can.
+/// Errors: Error{resources} with the bytes that are needed and free; Error{output}.
 void reserve_space(const std::filesystem::path& file);
 
 /// Local. Waits until a file's content, written here by whomever, is on the disk.

@@ -105,6 +105,7 @@ def quiet_merge_says_nothing(context):
     (context.directory / "job.yaml").write_text(jobs.job_text("base", ["task"], output="out.h5"))
     outcome = context.run_well("merge", "job.yaml", "-q")
     expect(not outcome.out and not outcome.err, f"stdout {outcome.out!r}, stderr {outcome.err!r}")
+    expect((context.directory / "out.h5").exists(), "nothing was written")
 
 
 @cases.case("cli")

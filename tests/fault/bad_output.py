@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fault.system import failing, mount_namespace, tmpfs, unprivileged
+from fault.system import failing, on_disk, unprivileged
 from fault.tiny import INPUT, JOB, OUTPUT, RESOURCES, USAGE, Tiny, expect_abort, expect_refusal, snapshot
 from support import jobs, tensors
 from support.cases import Cases, expect
@@ -59,9 +59,9 @@ def output_directory_refuses_writing(context):
 
 def output_on_a_read_only_file_system(context):
     tiny = Tiny(context)
-    before, listing = mount_namespace(tmpfs(tiny.out, "1m", read_only=True), tiny.out)
-    tiny.refused(OUTPUT, "out", before=before)
-    expect(listing.read_text() == "", f"left behind: {listing.read_text()}")
+    how, left = on_disk(context, tiny.out, "ro", {"call": "open", "path": "merged.h5", "error": "EROFS"})
+    tiny.refused(OUTPUT, "out", **how)
+    expect(not left(), f"left behind: {left()}")
 
 
 def output_has_no_hdf5_name(context):
@@ -136,20 +136,20 @@ def large_models(tiny):
 def disk_full_when_space_is_reserved(context):
     tiny = Tiny(context)
     large_models(tiny)
-    before, listing = mount_namespace(tmpfs(tiny.out, "2m"), tiny.out)
-    tiny.refused(RESOURCES, "merged.h5", before=before)
-    expect(listing.read_text() == "", f"left behind: {listing.read_text()}")
+    how, left = on_disk(context, tiny.out, "size=2m", {"call": "fallocate", "path": "merged.h5", "error": "ENOSPC"})
+    tiny.refused(RESOURCES, "merged.h5", **how)
+    expect(not left(), f"left behind: {left()}")
 
 
 def disk_full_while_writing(context):
     """The space seemed to be reserved, but the rounds of writing find the disk full."""
     tiny = Tiny(context)
     large_models(tiny)
-    before, listing = mount_namespace(tmpfs(tiny.out, "2m"), tiny.out)
-    environment = failing(context, "fallocate", path="merged.h5", error=0)
-    outcome = tiny.run("--chunk", "256KiB", before=before, environment=environment)
+    how, left = on_disk(context, tiny.out, "size=2m", {"call": "pwrite", "path": "merged.h5", "error": "ENOSPC", "after": 8})
+    how.setdefault("environment", failing(context, "fallocate", path="merged.h5", error=0))
+    outcome = tiny.run("--chunk", "256KiB", **how)
     expect_abort(outcome, RESOURCES, ["merged.h5", "No space left"], most_lines=context.ranks)
-    expect("merged.h5" not in listing.read_text().split(), "a file lies under the output's name")
+    expect("merged.h5" not in left(), "a file lies under the output's name")
 
 
 def memory_budget_of_nothing_is_met_as_well_as_possible(context):

@@ -1,4 +1,4 @@
-"""What needs the operating system: less rights, a small or read-only file system, failing calls."""
+"""What needs the operating system: fewer rights, a small or read-only file system, failing calls."""
 
 import errno
 import os
@@ -23,25 +23,27 @@ def unprivileged():
     return before
 
 
-def tmpfs(directory, size, read_only=False):
-    """The mount command of a small file system."""
-    options = f"size={size}" + (",ro" if read_only else "")
-    return f"mount -t tmpfs -o {options} tmpfs {shlex.quote(str(directory))}"
+def on_disk(context, directory, options, instead):
+    """A run that sees a file system of its own, mounted with `options`, at `directory`.
 
-
-def mount_namespace(mount, directory):
-    """Words before a command that sees `directory` mounted, and the file that lists what is left there.
-
-    The mount is the command's own: nobody else sees it, and it ends with the command.
+    Returns the words that Program.run needs, and a function that tells what is left in the directory. Nobody else sees
+    the mount, and it ends with the run. Where mounting is not permitted, as in many containers, the system calls
+    that such a disk refuses fail by themselves: `instead` are the arguments of `failing`.
     """
-    unshare = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-r", "-m"]
-    probe = subprocess.run([*unshare, "sh", "-c", mount], capture_output=True, check=False)
-    if probe.returncode != 0:
-        raise Failure("cannot mount a small file system in a namespace of its own: "
-                      + probe.stderr.decode(errors="replace").strip())
-    listing = pathlib.Path(directory).parent / "left-behind"
-    script = f'{mount} && {{ "$@"; code=$?; ls -A {shlex.quote(str(directory))} >{shlex.quote(str(listing))}; exit $code; }}'
-    return [*unshare, "sh", "-c", script, "sh"], listing
+    directory = pathlib.Path(directory)
+    mount = f"mount -t tmpfs -o {options} tmpfs {shlex.quote(str(directory))}"
+    for namespace in (["unshare", "-m"], ["unshare", "-r", "-m"]):
+        probe = subprocess.run([*namespace, "sh", "-c", mount], capture_output=True, check=False)
+        if probe.returncode == 0:
+            break
+    else:
+        print("note: mounting is not permitted here; failing system calls stand in for the disk")
+        return {"environment": failing(context, **instead)}, lambda: sorted(os.listdir(directory))
+    listing = directory.parent / "left-behind"
+    # mpirun's own directory would be that of the real root, for whom an ordinary user passes in there.
+    script = (f'{mount} && export TMPDIR={shlex.quote(str(directory.parent))} && '
+              f'{{ "$@"; code=$?; ls -A {shlex.quote(str(directory))} >{shlex.quote(str(listing))}; exit $code; }}')
+    return {"before": [*namespace, "sh", "-c", script, "sh"]}, lambda: listing.read_text().split()
 
 
 def failing(context, call, path="", error=0, after=0, rank=None):

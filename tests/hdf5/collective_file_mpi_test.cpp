@@ -150,14 +150,18 @@ TEST(CollectiveFile, TakesHintsOfTheUser) {
 TEST(CollectiveFile, NamesAHintThatMpiDoesNotTake) {
   const SharedDir dir(world());
   make_file(world(), dir / "a.h5");
-  for (const auto& [key, value] : std::map<std::string, std::string>{
-           {"", "1"}, {"cb_nodes", ""}, {std::string(300, 'k'), "1"}, {"key", std::string(3000, 'v')}}) {
+  for (const auto& [key, value] :
+       std::map<std::string, std::string>{{"", "1"},
+                                          {"cb_nodes", ""},
+                                          {std::string(300, 'k'), "1"},
+                                          {"key", std::string(3000, 'v')}}) {
     try {
       CollectiveFile::open(world(), dir / "a.h5", kDatasets, {{key, value}}).close();
       ADD_FAILURE() << key << ": no error";
     } catch (const comm::AgreedError& error) {
       EXPECT_EQ(error.kind(), base::ErrorKind::job);
-      EXPECT_NE(std::string(error.what()).find("the hint `" + key.substr(0, 100)), std::string::npos);
+      EXPECT_NE(std::string(error.what()).find("the hint `" + key.substr(0, 100)),
+                std::string::npos);
     }
   }
 }

@@ -12,7 +12,8 @@ namespace mpimerge::base {
 std::string human_bytes(Bytes bytes);
 
 /// Local. Reads "512", "64MiB", "5GB", "2 GiB": K, M, G, T are powers of 1000, with an i powers of
-/// 1024. Errors: std::invalid_argument if it is not a size of at least one byte.
+/// 1024.
+/// Errors: std::invalid_argument if it is not a size of at least one byte.
 Bytes parse_bytes(std::string_view text);
 
 /// Local. Text from a file made fit for one line of a terminal: control characters as \xNN, cut

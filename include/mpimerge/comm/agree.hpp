@@ -19,7 +19,7 @@ namespace mpimerge::comm {
 /// Errors: AgreedError with the kind and text of the lowest failing rank, on all ranks; rethrows an
 /// MpiError at once.
 /// Cost when all is well: one Allreduce of one int64.
-void agree(const Comm& comm, std::string_view phase, std::exception_ptr failure);
+void agree(const Comm& comm, std::string_view phase, const std::exception_ptr& failure);
 
 /// Collective over `comm`. Runs `local`, which must not communicate, then all ranks agree: all
 /// return, or all throw AgreedError with the kind and text of the lowest failing rank. Cost when

@@ -11,8 +11,8 @@
 namespace mpimerge::comm {
 
 /// Collective over `comm`; `values` of equal length on all ranks. Element-wise sum, maximum or
-/// minimum over the ranks, in place. Exact and therefore the same for every rank count. Cost: one
-/// Allreduce (one per 2^30 values).
+/// minimum over the ranks, in place. Exact and therefore the same for every rank count.
+/// Cost: one Allreduce (one per 2^30 values).
 void all_reduce_sum(const Comm& comm, std::span<std::uint64_t> values);
 void all_reduce_sum(const Comm& comm, std::span<std::int64_t> values);
 void all_reduce_max(const Comm& comm, std::span<std::uint64_t> values);

@@ -19,10 +19,12 @@ void write_text(Id object, const std::string& name, const std::string& text);
 /// which no longer works as an index.)
 void write_number(Id object, const std::string& name, std::int64_t number);
 
-/// Local. Errors: Failure if there is no such attribute, or not one that `write_text` makes.
+/// Local.
+/// Errors: Failure if there is no such attribute, or not one that `write_text` makes.
 std::string read_text(Id object, const std::string& name);
 
-/// Local. Errors: Failure if there is no such attribute, or not a single integer.
+/// Local.
+/// Errors: Failure if there is no such attribute, or not a single integer.
 std::int64_t read_number(Id object, const std::string& name);
 
 }  // namespace mpimerge::hdf5

@@ -32,8 +32,8 @@ class CollectiveFile {
   ///
   /// @param datasets  paths; `write` names them by their position here
   /// @param hints     for the MPI-IO library, over our own (no data sieving in writes)
-  /// Errors: AgreedError{output}; {job} for a hint that MPI does not take. If only some ranks could open the file, the job ends: closing is
-  /// collective as well, so the others could not go back.
+  /// Errors: AgreedError{output}; {job} for a hint that MPI does not take. If only some ranks could
+  /// open the file, the job ends: closing is collective as well, so the others could not go back.
   static CollectiveFile open(const comm::Comm& comm, const std::filesystem::path& path,
                              const std::vector<std::string>& datasets,
                              const std::map<std::string, std::string>& hints);

@@ -31,8 +31,8 @@ void close_file(File file);
 void create_group(const File& file, const std::string& path);
 
 /// Local. Opens all datasets in `group` and in the groups below, one after another, in no
-/// particular order, and hands each to `use` with its path relative to `group`. Errors: Failure for
-/// a soft or external link and for an object that is neither dataset nor group.
+/// particular order, and hands each to `use` with its path relative to `group`.
+/// Errors: Failure for a soft or external link and for an object that is neither dataset nor group.
 void for_each_dataset(
     const File& file, const std::string& group,
     const std::function<void(const std::string& path, const Dataset& dataset)>& use);

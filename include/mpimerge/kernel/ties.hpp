@@ -45,14 +45,14 @@ struct TiesCounts {
   std::uint64_t conflicts_after_trim = 0;
 };
 
-/// Local. Trims τ against its threshold and adds w·τ̂ to the tile.
+/// Local. Trims τ against its threshold and adds w·τ̂ to the tile, in the order of the calls.
 ///
 /// @param tau        [elements] f32, at most the tile's
 /// @param threshold  bits of the float32 threshold: |τ| ≥ threshold is kept, ties included; 0 keeps
-/// all
+///                   all
 /// @param weight     w of the task
 /// @return how many elements were kept (zeros at or above the threshold included)
-/// Sums run in the order of the calls. Source: TIES-Merging, Yadav et al. 2023, section 3: trim.
+/// Source: TIES-Merging, Yadav et al. 2023, section 3: trim.
 std::uint64_t add_task(TiesTile& tile, std::span<const float> tau, std::uint32_t threshold,
                        float weight, Disjoint disjoint) noexcept;
 
@@ -61,12 +61,11 @@ TiesCounts count(const TiesTile& tile, std::size_t elements) noexcept;
 
 /// Local. The merged parameters of a tile that every task has been added to.
 ///
-/// @param cancelled_sign  +1, −1 or 0: what a sum of exactly zero takes. 0 acts as negative, and
-/// for
+/// @param cancelled_sign  +1, −1 or 0: what a sum of exactly zero takes. 0 acts as negative, and for
 ///                        Disjoint::max gives 0, as in the published code
-/// @param merged          [elements] f32: the base, becomes fl(base + fl(λ·τ_merged)), two
-/// roundings NaN in any task gives NaN. A sum of weights of exactly 0 divides by 1. Source:
-/// TIES-Merging, Yadav et al. 2023, section 3: elect, disjoint merge.
+/// @param merged          [elements] f32: the base, becomes fl(base + fl(λ·τ_merged)), two roundings
+/// NaN in any task gives NaN. A sum of weights of exactly 0 divides by 1.
+/// Source: TIES-Merging, Yadav et al. 2023, section 3: elect, disjoint merge.
 void finish(const TiesTile& tile, Disjoint disjoint, int cancelled_sign, float lambda,
             std::span<float> merged) noexcept;
 

@@ -34,7 +34,8 @@ struct ChunkData {
 class FileCache {
  public:
   explicit FileCache(std::size_t most) : most_(most) {}
-  /// Local. Errors: Error{input} as base::open_for_reading.
+  /// Local.
+  /// Errors: Error{input} as base::open_for_reading.
   const base::FileDescriptor& open(const std::string& path);
 
  private:

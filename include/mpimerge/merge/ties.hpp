@@ -42,14 +42,16 @@ class TiesMerge {
   TiesMerge(const plan::Plan& plan, const job::Job& job, ChunkStore& store);
 
   /// Collective over `comm`. The exact threshold of every task over the whole model; checks every
-  /// value on the way unless NaN is allowed. Cost: 2 passes over the shard, seldom 3; 3 Allreduce,
-  /// 72 KiB per task. Errors: AgreedError{input}: a file that cannot be read; NaN or infinity, with
-  /// model, tensor and index.
+  /// value on the way unless NaN is allowed.
+  /// Cost: 2 passes over the shard, seldom 3; 3 Allreduce, 72 KiB per task.
+  /// Errors: AgreedError{input}: a file that cannot be read; NaN or infinity, with model, tensor
+  /// and index.
   void select(const comm::Comm& comm, const Progress& progress);
 
   /// Collective over `comm`. The sign that exactly cancelling sums take: that of the majority of
   /// elected signs over the model. Nothing to do, and no pass, when the job asks for `sign_tie:
-  /// positive`. Cost: 1 pass over the shard, 1 Allreduce of two numbers.
+  /// positive`.
+  /// Cost: 1 pass over the shard, 1 Allreduce of two numbers.
   void elect(const comm::Comm& comm, const Progress& progress);
 
   /// Local. The output bytes of a chunk, in the group's type.

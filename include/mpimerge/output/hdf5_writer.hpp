@@ -33,11 +33,12 @@ struct TransferMode {
 /// file under the final name; an agreed failure removes the partial file.
 class Hdf5Writer {
  public:
-  /// Collective over `comm`, which must outlive the writer; all arguments equal on all ranks. Rank
-  /// 0 makes the skeleton with the serial driver, reserves the file's space, then all ranks open it
-  /// with MPI-IO. Errors: AgreedError{output} directory missing or not writable, file exists and
-  /// not `overwrite`, the name is a directory; {resources} no space; {input} a tensor name that
-  /// HDF5 cannot hold.
+  /// Collective over `comm`, which must outlive the writer; all arguments equal on all ranks.
+  /// Rank 0 makes the skeleton with the serial driver, reserves the file's space, then all ranks
+  /// open it with MPI-IO.
+  /// Errors: AgreedError{output} directory missing or not writable, file exists and not
+  /// `overwrite`, the name is a directory; {resources} no space; {input} a tensor name that HDF5
+  /// cannot hold; {job} a hint that MPI does not take.
   static Hdf5Writer begin(const comm::Comm& comm, const std::filesystem::path& path,
                           const Hdf5Layout& layout, bool overwrite);
 
@@ -45,20 +46,24 @@ class Hdf5Writer {
   Hdf5Writer& operator=(Hdf5Writer&&) noexcept;
   ~Hdf5Writer();
 
-  /// Collective over the communicator of `begin`; `dataset` equal on all ranks. Writes `data` (this
-  /// rank's, may be empty, a whole number of elements, at most 1 GiB) from element `offset` of that
-  /// dataset. Errors: none that return: a collective write that fails on one rank leaves the others
-  /// inside HDF5, so that rank prints and ends the job (exit 5, or 6 when the disk is full).
+  /// Collective over the communicator of `begin`; `dataset` equal on all ranks; before `close`.
+  /// Writes this rank's `data` from element `offset` of that dataset on.
+  /// @param data  little-endian, a whole number of elements, may be empty; at most 1 GiB, which the
+  ///              caller sees to
+  /// Errors: none that return: a collective write that fails on one rank leaves the others inside
+  /// HDF5, so that rank prints and ends the job (exit 5, or 6 when the disk is full).
   void write(std::size_t dataset, base::Elements offset, std::span<const std::byte> data);
 
-  /// Collective. Closes the file in MPI-IO, then every rank reads its shard back and compares it
-  /// with the checksums taken in `write`: return codes are not trusted (a full disk can look like
-  /// success). Errors: AgreedError{output} that names dataset and offset.
+  /// Collective. Syncs and closes the file in MPI-IO, then every rank reads its shard back and
+  /// compares it with the checksums taken in `write`: return codes are not trusted (a full disk can
+  /// look like success).
+  /// Errors: AgreedError{output} that names dataset and elements; {resources} the disk is full.
   TransferMode close();
 
   /// Collective. Rank 0 writes 0-d tensors, the attribute `summary` (JSON text), sets `complete`,
   /// syncs, and renames to the final name.
-  /// Errors: AgreedError{output}.
+  /// Errors: AgreedError{output}. If only the renaming failed (the name was taken meanwhile), the
+  /// complete result stays as NAME.partial.
   void publish(std::string_view summary);
 
  private:

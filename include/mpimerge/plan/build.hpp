@@ -28,14 +28,14 @@ struct Request {
 /// @param tasks  in job order; each has exactly the base's tensors, with the same shapes; floating
 ///               types may differ (the upcast to float32 is exact), all others must be the same
 /// Errors: Error{input} that names model and tensor: missing, unexpected, other shape, other kind
-/// of type, nothing floating in the base. Cost: O(tensors × models); memory for one extent (16
-/// bytes) per tensor and model.
+/// of type, nothing floating in the base.
+/// Cost: O(tensors × models); memory for one extent (16 bytes) per tensor and model.
 Plan build_plan(const Request& request, const checkpoint::Catalog& base,
                 const std::vector<checkpoint::Catalog>& tasks);
 
 /// Local. n_t of the trim: ⌊density · parameters⌋ with the product in double, as the published
-/// code's `int(d*K)` computes it (0.29 of 100 is 28). At most `parameters`. Source: TIES-Merging,
-/// Yadav et al. 2023; reference code, topk.
+/// code's `int(d*K)` computes it (0.29 of 100 is 28). At most `parameters`.
+/// Source: TIES-Merging, Yadav et al. 2023; reference code, topk.
 std::uint64_t trim_rank(base::Elements parameters, double density);
 
 }  // namespace mpimerge::plan

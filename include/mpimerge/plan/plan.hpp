@@ -107,7 +107,8 @@ struct Segment {
 };
 
 /// Local. The non-empty parts of tensors that make up `range` of `group`, in order. Their lengths
-/// add up to the range's. Cost: O(log tensors + parts).
+/// add up to the range's.
+/// Cost: O(log tensors + parts).
 std::vector<Segment> segments(const Plan& plan, std::size_t group, base::ElementRange range);
 
 /// Local. Bytes that the part takes in the file of `source`.

@@ -17,7 +17,8 @@ class ShardMap {
   /// Local. `block` ≥ 1, `ranks` ≥ 1.
   ShardMap(base::Elements elements, base::Elements block, std::uint64_t ranks);
 
-  /// Local. What `rank` owns; may be empty. Cost: a few integer operations, no table.
+  /// Local. What `rank` owns; may be empty.
+  /// Cost: a few integer operations, no table.
   [[nodiscard]] base::ElementRange shard(std::uint64_t rank) const;
 
   /// Local. The rank that owns `element`: the inverse of `shard`.

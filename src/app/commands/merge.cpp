@@ -61,7 +61,10 @@ std::vector<std::string> choose_outputs(const job::Job& job, const MergeOptions&
   const std::vector<std::string>& outputs = options.outputs.empty() ? job.outputs : options.outputs;
   std::set<std::filesystem::path> names;
   for (const std::string& output : outputs) {
-    if (names.insert(std::filesystem::weakly_canonical(output)).second) continue;
+    // A name that cannot be looked up is reported where the file is made.
+    std::error_code failed;
+    const std::filesystem::path name = std::filesystem::weakly_canonical(output, failed);
+    if (failed || names.insert(name).second) continue;
     throw base::Error(options.outputs.empty() ? base::ErrorKind::job : base::ErrorKind::usage,
                       fmt::format("output {}: is named twice; expected different files",
                                   base::printable(output)));
@@ -94,11 +97,11 @@ void refuse_output_over_input(const std::vector<std::string>& outputs, const pla
 // Before the work: nobody wants to learn after hours that the account of them has no place.
 void check_summary_file(const std::string& path) {
   if (path.empty()) return;
-  const bool exists = std::filesystem::exists(path);
-  const std::filesystem::path folder = std::filesystem::absolute(path).parent_path();
-  if (access(exists ? path.c_str() : folder.c_str(), W_OK) == 0 &&
-      !std::filesystem::is_directory(path))
-    return;
+  std::error_code ignored;
+  const bool exists = std::filesystem::exists(path, ignored);
+  const std::filesystem::path folder = std::filesystem::path(path).parent_path();
+  const std::string target = exists ? path : folder.empty() ? "." : folder.string();
+  if (access(target.c_str(), W_OK) == 0 && !std::filesystem::is_directory(path, ignored)) return;
   throw base::Error(
       base::ErrorKind::output,
       fmt::format(
