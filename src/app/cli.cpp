@@ -1,5 +1,7 @@
 #include "app/cli.hpp"
 
+#include <algorithm>
+#include <cstdint>
 #include <stdexcept>
 
 #include <CLI/CLI.hpp>
@@ -12,6 +14,7 @@ namespace mpimerge::app {
 namespace {
 
 constexpr const char* kDefaultChunk = "8MiB";
+constexpr base::Bytes kLargestChunk{std::uint64_t{1} << 30};  // what HDF5 writes at once
 
 const CLI::Validator kSize(
     [](std::string& text) -> std::string {
@@ -98,8 +101,7 @@ Command parse_command_line(int argc, const char* const* argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
-    const auto chosen = app.get_subcommands();
-    return {Message{chosen.empty() ? app.help() : chosen.front()->help()}};
+    return {Message{app.help()}};  // that of the command, where one was given
   } catch (const CLI::CallForVersion& version) {
     return {Message{std::string(version.what()) + "\n"}};
   } catch (const CLI::ParseError& error) {
@@ -122,7 +124,7 @@ Command parse_command_line(int argc, const char* const* argv) {
                                 : base::Verbosity::normal;
   if (merge_command.parsed()) {
     if (!memory.empty()) merge.memory = base::parse_bytes(memory);
-    merge.chunk = base::parse_bytes(chunk);
+    merge.chunk = std::min(base::parse_bytes(chunk), kLargestChunk);
     command.what = merge;
   } else if (inspect_command.parsed()) {
     command.what = inspect;

@@ -1,3 +1,4 @@
+#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <sstream>
@@ -69,6 +70,8 @@ int guarded(const comm::Comm& world, int argc, char** argv) {
 
 int main(int argc, char** argv) {
   using namespace mpimerge;
+  std::signal(SIGXFSZ,
+              SIG_IGN);  // a file size limit (ulimit -f) is then an error of the write, not a kill
   const comm::Environment environment(argc, argv);
   comm::Comm world = comm::Comm::duplicate(MPI_COMM_WORLD);
   if (environment.overruled_ompio() && world.is_root()) {

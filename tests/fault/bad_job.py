@@ -20,7 +20,7 @@ def register(cases: Cases):
         cases.add("job", name, bad_job(text, words))
     for function in (good_job_merges, job_file_missing, job_file_is_a_directory, several_faults_are_told_at_once,
                      set_makes_a_fault, set_without_a_value, set_cures_a_fault, same_model_by_another_spelling,
-                     output_missing_in_job_and_command_line):
+                     same_model_behind_a_link, output_missing_in_job_and_command_line):
         cases.case("job")(function)
 
 
@@ -165,6 +165,13 @@ def same_model_by_another_spelling(context):
     tiny = Tiny(context)
     tiny.job(GOOD.replace("- model: code", "- model: ./math/../base/"))
     tiny.refused(JOB, "job.yaml:5", "base")
+
+
+def same_model_behind_a_link(context):
+    tiny = Tiny(context)
+    (tiny.root / "also").symlink_to("base")
+    tiny.job(GOOD.replace("- model: code", "- model: also"))
+    tiny.refused(JOB, "also", "base")
 
 
 def output_missing_in_job_and_command_line(context):

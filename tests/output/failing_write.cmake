@@ -1,5 +1,9 @@
-# Runs COMMAND, whose writes fail on one rank: exit code 5 and one line that names the file.
-execute_process(COMMAND ${COMMAND} RESULT_VARIABLE code ERROR_VARIABLE errors OUTPUT_VARIABLE output)
+# Runs COMMAND, whose writes fail on one rank, in the directory WORK: exit code 5 and one line that names the file.
+file(REMOVE_RECURSE ${WORK})
+file(MAKE_DIRECTORY ${WORK})
+execute_process(COMMAND ${COMMAND} WORKING_DIRECTORY ${WORK} RESULT_VARIABLE code ERROR_VARIABLE errors
+                OUTPUT_VARIABLE output)
+file(REMOVE_RECURSE ${WORK})
 if(NOT code EQUAL 5)
   message(FATAL_ERROR "expected exit code 5, found ${code}\n${output}\n${errors}")
 endif()

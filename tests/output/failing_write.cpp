@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
-#include "hdf5/shared_dir.hpp"
 #include "output/sample.hpp"
 #include "support/world.hpp"
 
@@ -14,9 +13,8 @@ namespace {
 using test::world;
 
 TEST(Hdf5Writer, EndsTheJobWhenOneRankCannotWrite) {
-  const test::SharedDir dir(world());
   const Hdf5Layout layout = test::sample_layout();
-  Hdf5Writer writer = Hdf5Writer::begin(world(), dir / "a.h5", layout, false);
+  Hdf5Writer writer = Hdf5Writer::begin(world(), "a.h5", layout, false);
   if (world().rank() == world().ranks() - 1) {
     std::signal(SIGXFSZ, SIG_IGN);  // so that the limit is an error of write, as a quota is
     const rlimit small{4096, RLIM_INFINITY};
