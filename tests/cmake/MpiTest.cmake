@@ -36,11 +36,17 @@ function(mpimerge_finish_test name processes timeout)
   if(MPIMERGE_SANITIZE)
     math(EXPR timeout "${timeout} * 4")
   endif()
+  # LeakSanitizer itself crashes now and then ("Tracer caught signal 11") in programs with Open MPI's threads of several
+  # ranks. One rank runs the same code, so leaks are looked for there.
+  set(leaks 1)
+  if(processes GREATER 1)
+    set(leaks 0)
+  endif()
   # ctest runs at most as many processes at once as the machine has cores; a test of more still runs, alone.
   set_tests_properties(${name} PROPERTIES TIMEOUT ${timeout} PROCESSORS ${processes})
   set_property(TEST ${name} PROPERTY ENVIRONMENT
     "OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1;OMPI_MCA_rmaps_base_oversubscribe=1"
     "OMPI_MCA_hwloc_base_binding_policy=none;OMPI_MCA_mpi_yield_when_idle=1"
     "LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/support/lsan.supp:print_suppressions=0"
-    "ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:exitcode=99;UBSAN_OPTIONS=print_stacktrace=1")
+    "ASAN_OPTIONS=detect_leaks=${leaks}:abort_on_error=0:exitcode=99;UBSAN_OPTIONS=print_stacktrace=1")
 endfunction()
