@@ -66,29 +66,6 @@ void bcast_bytes(const Comm& comm, std::vector<char>& bytes) {
   }
 }
 
-std::vector<std::vector<std::byte>> all_gather_bytes(const Comm& comm,
-                                                     std::span<const std::byte> mine) {
-  const auto ranks = base::narrow<std::size_t>(comm.ranks());
-  std::vector<int> counts(ranks);
-  int count = base::narrow<int>(mine.size());
-  check(MPI_Allgather(&count, 1, MPI_INT, counts.data(), 1, MPI_INT, comm.get()));
-  std::vector<int> starts(ranks);
-  std::uint64_t total = 0;
-  for (std::size_t rank = 0; rank < ranks; ++rank) {
-    starts[rank] = base::narrow<int>(total);
-    total += base::narrow<std::uint64_t>(counts[rank]);
-  }
-  std::vector<std::byte> together(total);
-  check(MPI_Allgatherv(mine.data(), count, MPI_BYTE, together.data(), counts.data(), starts.data(),
-                       MPI_BYTE, comm.get()));
-  std::vector<std::vector<std::byte>> all(ranks);
-  for (std::size_t rank = 0; rank < ranks; ++rank) {
-    const auto first = together.begin() + starts[rank];
-    all[rank].assign(first, first + counts[rank]);
-  }
-  return all;
-}
-
 void barrier(const Comm& comm) { check(MPI_Barrier(comm.get())); }
 
 }  // namespace mpimerge::comm

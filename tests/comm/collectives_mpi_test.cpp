@@ -88,36 +88,5 @@ TEST(BcastBytes, ReplacesWhatOtherRanksHad) {
   EXPECT_TRUE(bytes.empty());
 }
 
-std::vector<std::byte> bytes_of_rank(std::uint64_t rank, std::size_t length) {
-  std::vector<std::byte> bytes(length);
-  for (std::size_t i = 0; i < length; ++i)
-    bytes[i] = static_cast<std::byte>((rank * 31 + i) & 0xffU);
-  return bytes;
-}
-
-void expect_gathers(const Comm& comm, std::size_t (*length)(std::uint64_t rank)) {
-  const auto all = all_gather_bytes(comm, bytes_of_rank(rank_of(comm), length(rank_of(comm))));
-
-  EXPECT_EQ(all.size(), ranks_of(comm));
-  for (std::uint64_t rank = 0; rank < all.size(); ++rank)
-    EXPECT_EQ(all[rank], bytes_of_rank(rank, length(rank))) << "from rank " << rank;
-}
-
-TEST(AllGatherBytes, KeepsEveryRanksLength) {
-  expect_gathers(world(), [](std::uint64_t rank) -> std::size_t { return 3 * rank + 1; });
-  expect_gathers(world(), [](std::uint64_t rank) -> std::size_t { return 100'000 / (rank + 1); });
-}
-
-TEST(AllGatherBytes, TakesEmptyRanks) {
-  expect_gathers(world(), [](std::uint64_t rank) -> std::size_t { return rank % 2 == 0 ? 0 : 17; });
-  expect_gathers(world(), [](std::uint64_t) -> std::size_t { return 0; });
-}
-
-TEST(AllGatherBytes, StaysWithinASplitCommunicator) {
-  const Comm part = world().split(world().rank() % 2);
-
-  expect_gathers(part, [](std::uint64_t rank) -> std::size_t { return 5 * rank; });
-}
-
 }  // namespace
 }  // namespace mpimerge::comm

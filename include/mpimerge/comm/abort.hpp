@@ -1,6 +1,5 @@
 #pragma once
 
-#include <functional>
 #include <string_view>
 
 #include "mpimerge/base/error.hpp"
@@ -8,9 +7,8 @@
 
 namespace mpimerge::comm {
 
-/// Local in the calling, the end of the job on all ranks. Prints one line with this rank and the
-/// host, waits a moment so that other ranks can speak, and calls MPI_Abort with the kind's exit
-/// code. Only for what cannot be agreed on: MPI itself failed, or a collective HDF5 call failed
+/// Local. Ends the job on all ranks: prints one line with this rank and the host, waits a moment so
+/// that other ranks can speak, and calls MPI_Abort with the kind's exit code. Only for what cannot be agreed on: MPI itself failed, or a collective HDF5 call failed
 /// here alone.
 [[noreturn]] void abort_job(const Comm& comm, base::ErrorKind kind, std::string_view message);
 

@@ -29,11 +29,6 @@ std::uint64_t all_reduce_sum(const Comm& comm, std::uint64_t value);
 /// Cost: two Broadcasts (one more per GiB).
 void bcast_bytes(const Comm& comm, std::vector<char>& bytes);
 
-/// Collective over `comm`. Every rank's bytes on every rank, by rank: `all[r]` is rank r's `mine`.
-/// For rare, short lists: the result is as long as all ranks' together.
-std::vector<std::vector<std::byte>> all_gather_bytes(const Comm& comm,
-                                                     std::span<const std::byte> mine);
-
 /// Collective over `comm`. Every rank waits for every other.
 void barrier(const Comm& comm);
 
