@@ -1,16 +1,19 @@
 #include "mpimerge/output/hdf5_writer.hpp"
 
 #include <algorithm>
+#include <map>
 #include <optional>
 #include <system_error>
 #include <utility>
 #include <vector>
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <xxhash.h>
 
 #include "mpimerge/base/error.hpp"
 #include "mpimerge/base/file_descriptor.hpp"
+#include "mpimerge/base/narrow.hpp"
 #include "mpimerge/comm/agree.hpp"
 #include "mpimerge/comm/collectives.hpp"
 #include "mpimerge/hdf5/attribute.hpp"
@@ -70,9 +73,10 @@ struct Hdf5Writer::State {
   bool overwrite;
   bool owns_partial = false;  // rank 0 only: from the file's creation to its last name
   std::vector<PlacedDataset> datasets;
-  std::vector<SingleValue> single_values;  // rank 0 only
-  std::vector<Slab> slabs;
+  std::vector<SingleValue> single_values;                        // rank 0 only
+  std::map<std::pair<std::size_t, base::Elements>, Slab> slabs;  // by place: the last of each
   std::optional<hdf5::CollectiveFile> file;
+  std::optional<base::FileDescriptor> writeback;  // of the partial file, from the first write on
 
   State(const comm::Comm& the_comm, const path& the_name, bool may_overwrite)
       : comm(the_comm), name(the_name), partial(partial_name(the_name)), overwrite(may_overwrite) {}
@@ -82,6 +86,8 @@ struct Hdf5Writer::State {
 
   void make_partial(const Hdf5Layout& layout);
   void share_offsets(const Hdf5Layout& layout);
+  void begin_writeback(const Slab& slab);
+  [[nodiscard]] base::Bytes file_offset(const Slab& slab) const;
   void check_slab(const base::FileDescriptor& written, const Slab& slab,
                   std::span<std::byte> buffer) const;
   void check_slabs() const;
@@ -131,11 +137,26 @@ void Hdf5Writer::State::share_offsets(const Hdf5Layout& layout) {
   }
 }
 
+base::Bytes Hdf5Writer::State::file_offset(const Slab& slab) const {
+  const PlacedDataset& dataset = datasets[slab.dataset];
+  return dataset.offset +
+         base::Bytes{slab.offset.value() * base::element_bytes(dataset.dtype).value()};
+}
+
+// Lets the disk work while the next round is merged; else all of it waits for the sync at the end.
+// A hint: where it cannot be given, or the file system has its own ideas, nothing happens.
+void Hdf5Writer::State::begin_writeback(const Slab& slab) {
+  if (!writeback) writeback = base::FileDescriptor(::open(partial.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!*writeback) return;
+  ::sync_file_range(writeback->get(), base::narrow<off_t>(file_offset(slab).value()),
+                    base::narrow<off_t>(slab.bytes), SYNC_FILE_RANGE_WRITE);
+}
+
 void Hdf5Writer::State::check_slab(const base::FileDescriptor& written, const Slab& slab,
                                    std::span<std::byte> buffer) const {
   const PlacedDataset& dataset = datasets[slab.dataset];
   const std::uint64_t element_bytes = base::element_bytes(dataset.dtype).value();
-  const base::Bytes begin = dataset.offset + base::Bytes{slab.offset.value() * element_bytes};
+  const base::Bytes begin = file_offset(slab);
   XXH3_state_t hash;
   XXH3_64bits_reset(&hash);
   for (std::uint64_t done = 0; done < slab.bytes;) {
@@ -160,7 +181,7 @@ void Hdf5Writer::State::check_slabs() const {
   std::vector<std::byte> buffer(slabs.empty() ? 0 : kBlock);
   as_output(partial, [&] {
     const base::FileDescriptor written = base::open_for_reading(partial);
-    for (const Slab& slab : slabs) check_slab(written, slab, buffer);
+    for (const auto& [place, slab] : slabs) check_slab(written, slab, buffer);
   });
 }
 
@@ -212,9 +233,10 @@ Hdf5Writer::~Hdf5Writer() = default;
 void Hdf5Writer::write(std::size_t dataset, base::Elements offset,
                        std::span<const std::byte> data) {
   state_->file->write(dataset, offset, data);
-  if (!data.empty()) {
-    state_->slabs.push_back({dataset, offset, data.size(), XXH3_64bits(data.data(), data.size())});
-  }
+  if (data.empty()) return;
+  const Slab slab{dataset, offset, data.size(), XXH3_64bits(data.data(), data.size())};
+  state_->slabs[{dataset, offset}] = slab;
+  state_->begin_writeback(slab);
 }
 
 TransferMode Hdf5Writer::close() {
