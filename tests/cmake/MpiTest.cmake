@@ -42,11 +42,13 @@ function(mpimerge_finish_test name processes timeout)
   if(processes GREATER 1)
     set(leaks 0)
   endif()
+  # Jobs that begin and end at once would remove the directory that they share (/tmp/ompi.HOST.USER) under each other.
+  set(sessions ${PROJECT_BINARY_DIR}/sessions/${name})
   # ctest runs at most as many processes at once as the machine has cores; a test of more still runs, alone.
   set_tests_properties(${name} PROPERTIES TIMEOUT ${timeout} PROCESSORS ${processes})
   set_property(TEST ${name} PROPERTY ENVIRONMENT
     "OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1;OMPI_MCA_rmaps_base_oversubscribe=1"
-    "OMPI_MCA_hwloc_base_binding_policy=none;OMPI_MCA_mpi_yield_when_idle=1"
+    "OMPI_MCA_hwloc_base_binding_policy=none;OMPI_MCA_mpi_yield_when_idle=1;OMPI_MCA_orte_tmpdir_base=${sessions}"
     "LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/support/lsan.supp:print_suppressions=0"
     "ASAN_OPTIONS=detect_leaks=${leaks}:abort_on_error=0:exitcode=99;UBSAN_OPTIONS=print_stacktrace=1")
 endfunction()

@@ -132,6 +132,18 @@ TEST(Collectively, EmptyAndLongTextsArriveWhole) {
   }
 }
 
+TEST(Collectively, OfAnEndlessTextTheFirstMebibyteArrives) {
+  constexpr std::size_t kMebi = 1 << 20;
+  const auto outcome = outcome_of([&] {
+    collectively(world(), "open", [&] {
+      if (world().rank() == world().ranks() - 1)
+        throw base::Error(ErrorKind::input, std::string(kMebi, 'x') + "cut off");
+    });
+  });
+
+  expect_outcome(outcome, ErrorKind::input, std::string(kMebi, 'x'));
+}
+
 TEST(Collectively, WorksAgainAfterAFailure) {
   for (int times = 0; times < 3; ++times) {
     const auto outcome = outcome_of([&] {
@@ -231,6 +243,17 @@ TEST(Alone, IsNobodyInNormalFlow) {
 TEST(Alone, IsNobodyUnderAnAgreedError) {
   EXPECT_FALSE(alone_while(fail_together));
   EXPECT_FALSE(alone_while([] { agree_same(world(), world().is_root() ? 1 : 2, "plan"); }));
+}
+
+TEST(Alone, IsNobodyUnderAnAgreedErrorOfWhichACopyIsGone) {
+  EXPECT_FALSE(alone_while([] {
+    try {
+      fail_together();
+    } catch (const AgreedError& error) {
+      { [[maybe_unused]] const AgreedError copy(error); }
+      throw;
+    }
+  }));
 }
 
 TEST(Alone, IsARankWithAnExceptionOfItsOwn) {

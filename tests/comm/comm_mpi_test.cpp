@@ -88,6 +88,7 @@ TEST(Comm, MovingHandsTheCommunicatorOn) {
   Comm third = world().split(world().rank());
   third = std::move(second);
   EXPECT_EQ(third.get(), handle);
+  EXPECT_EQ(third.rank(), world().rank());
   EXPECT_EQ(third.ranks(), world().ranks());
   barrier(third);
 }
