@@ -46,4 +46,8 @@ bool is_merged(Dtype dtype) noexcept {
   return dtype == Dtype::f64 || dtype == Dtype::f32 || dtype == Dtype::f16 || dtype == Dtype::bf16;
 }
 
+bool is_floating(Dtype dtype) noexcept {
+  return is_merged(dtype) || dtype == Dtype::f8_e4m3 || dtype == Dtype::f8_e5m2;
+}
+
 }  // namespace mpimerge::base

@@ -40,6 +40,13 @@ TEST(Dtype, OnlyFloatsOfSixteenBitsAndMoreAreMerged) {
   for (const Row& row : kTable) EXPECT_EQ(is_merged(row.dtype), row.merged) << row.name;
 }
 
+TEST(Dtype, FloatingAreTheMergedOnesAndThoseOfEightBits) {
+  for (const Row& row : kTable) {
+    const bool eight_bits = row.dtype == Dtype::f8_e4m3 || row.dtype == Dtype::f8_e5m2;
+    EXPECT_EQ(is_floating(row.dtype), row.merged || eight_bits) << row.name;
+  }
+}
+
 TEST(Dtype, ListsEveryTypeOnce) {
   const std::set<Dtype> listed(std::begin(kAllDtypes), std::end(kAllDtypes));
 

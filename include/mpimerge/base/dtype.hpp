@@ -45,4 +45,8 @@ Bytes element_bytes(Dtype dtype) noexcept;
 /// copied from the base.
 bool is_merged(Dtype dtype) noexcept;
 
+/// Local. Whether elements of this type are floating-point numbers: those that are merged, and the
+/// 8-bit ones.
+bool is_floating(Dtype dtype) noexcept;
+
 }  // namespace mpimerge::base
