@@ -27,6 +27,43 @@ const CLI::Validator kSize(
     },
     "SIZE");
 
+// "200GB/s": a size per second.
+base::Bytes parse_rate(const std::string& text) {
+  const auto slash = text.rfind("/s");
+  if (slash != std::string::npos && slash + 2 == text.size()) {
+    try {
+      return base::parse_bytes(text.substr(0, slash));
+    } catch (const std::invalid_argument&) {
+      // Its message speaks of sizes.
+    }
+  }
+  throw std::invalid_argument(fmt::format(
+      "`{}` is not a bandwidth; expected a number and a unit, such as 200GB/s or 1.5TiB/s",
+      base::printable(text)));
+}
+
+const CLI::Validator kRate(
+    [](std::string& text) -> std::string {
+      try {
+        parse_rate(text);
+        return {};
+      } catch (const std::invalid_argument& error) {
+        return error.what();
+      }
+    },
+    "RATE");
+
+// A whole number in digits: CLI11 alone would take -1 for a large one.
+const CLI::Validator kCount(
+    [](std::string& text) -> std::string {
+      const bool digits = !text.empty() && text.size() <= 7 &&
+                          text.find_first_not_of("0123456789") == std::string::npos;
+      if (digits && std::stoul(text) >= 1 && std::stoul(text) <= kMostRanks) return {};
+      return fmt::format("`{}` is not a number of ranks; expected 1 to {}", base::printable(text),
+                         kMostRanks);
+    },
+    "N");
+
 }  // namespace
 
 Command parse_command_line(int argc, const char* const* argv) {
@@ -51,7 +88,6 @@ Command parse_command_line(int argc, const char* const* argv) {
   std::string memory;
   std::string chunk = kDefaultChunk;
   CLI::App& merge_command = *app.add_subcommand("merge", "Run the merge that a job file describes");
-  merge_command.add_option("JOB", merge.job, "Job file (YAML)")->required();
   merge_command
       .add_option("--output", merge.outputs,
                   "Write here instead of where the job says; may be repeated")
@@ -60,21 +96,43 @@ Command parse_command_line(int argc, const char* const* argv) {
       ->take_all();
   merge_command.add_option("--summary", merge.summary, "Write what was done as JSON")
       ->type_name("FILE");
-  merge_command
-      .add_option("--memory", memory,
-                  "What a rank may use for data (default: 70 % of the node's, shared)")
-      ->check(kSize);
-  merge_command.add_option("--chunk", chunk, "Output per rank and round of writing")
-      ->check(kSize)
-      ->capture_default_str();
-  merge_command
-      .add_option("--set", merge.overrides,
-                  "Replace a key of the job: parameters.density=0.3; may be repeated")
-      ->type_name("KEY=VALUE")
-      ->expected(1)
-      ->take_all();
+  const auto add_work = [&](CLI::App& command) {
+    command.add_option("JOB", merge.job, "Job file (YAML)")->required();
+    command
+        .add_option("--memory", memory,
+                    "What a rank may use for data (default: 70 % of the node's, shared)")
+        ->check(kSize);
+    command.add_option("--chunk", chunk, "Output per rank and round of writing")
+        ->check(kSize)
+        ->capture_default_str();
+    command
+        .add_option("--set", merge.overrides,
+                    "Replace a key of the job: parameters.density=0.3; may be repeated")
+        ->type_name("KEY=VALUE")
+        ->expected(1)
+        ->take_all();
+  };
+  add_work(merge_command);
   merge_command.add_flag("--overwrite", merge.overwrite, "Replace an output that exists");
   add_verbosity(merge_command);
+
+  PlanOptions plan;
+  std::uint64_t plan_ranks_per_node = 0;
+  std::string bandwidth;
+  CLI::App& plan_command = *app.add_subcommand(
+      "plan", "Predict memory, bytes and passes of a merge; opens headers only, runs as one rank");
+  add_work(plan_command);
+  plan_command.add_option("--ranks", plan.ranks, "Of the merge that is planned")
+      ->required()
+      ->check(kCount);
+  const auto* ranks_per_node =
+      plan_command.add_option("--ranks-per-node", plan_ranks_per_node, "Adds figures for a node")
+          ->check(kCount);
+  plan_command
+      .add_option("--bandwidth", bandwidth, "Of the file system, such as 200GB/s: adds a time")
+      ->check(kRate);
+  plan_command.add_flag("--json", plan.json, "JSON instead of a table");
+  add_verbosity(plan_command);
 
   InspectOptions inspect;
   CLI::App& inspect_command =
@@ -108,11 +166,10 @@ Command parse_command_line(int argc, const char* const* argv) {
     // CLI11 only says that a command is required when it does not know the one that was given.
     const bool unknown_command = app.get_subcommands().empty() && argc > 1 && argv[1][0] != '-';
     if (unknown_command) {
-      throw base::Error(
-          base::ErrorKind::usage,
-          fmt::format(
-              "{}: no such command; expected merge, inspect or diff; `mpimerge --help` shows more",
-              base::printable(argv[1])));
+      throw base::Error(base::ErrorKind::usage,
+                        fmt::format("{}: no such command; expected merge, plan, inspect or diff; "
+                                    "`mpimerge --help` shows more",
+                                    base::printable(argv[1])));
     }
     throw base::Error(base::ErrorKind::usage, fmt::format("{}; `mpimerge --help` shows the options",
                                                           base::printable(error.what(), 400)));
@@ -122,10 +179,17 @@ Command parse_command_line(int argc, const char* const* argv) {
   command.verbosity = quiet     ? base::Verbosity::quiet
                       : verbose ? base::Verbosity::verbose
                                 : base::Verbosity::normal;
-  if (merge_command.parsed()) {
+  if (merge_command.parsed() || plan_command.parsed()) {
     if (!memory.empty()) merge.memory = base::parse_bytes(memory);
     merge.chunk = std::min(base::parse_bytes(chunk), kLargestChunk);
-    command.what = merge;
+    if (plan_command.parsed()) {
+      if (ranks_per_node->count() > 0) plan.ranks_per_node = plan_ranks_per_node;
+      if (!bandwidth.empty()) plan.bandwidth = parse_rate(bandwidth);
+      plan.merge = merge;
+      command.what = plan;
+    } else {
+      command.what = merge;
+    }
   } else if (inspect_command.parsed()) {
     command.what = inspect;
   } else {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <variant>
@@ -10,6 +11,10 @@
 
 namespace mpimerge::app {
 
+/// Ranks of a merge that can be planned: more than any machine has, and so few that a forecast may
+/// look at each.
+inline constexpr std::uint64_t kMostRanks = 1'000'000;
+
 struct MergeOptions {
   std::string job;
   std::vector<std::string> outputs;    ///< instead of the job's
@@ -18,6 +23,14 @@ struct MergeOptions {
   std::optional<base::Bytes> memory;   ///< per rank, for data
   base::Bytes chunk;                   ///< of output per rank and round
   bool overwrite = false;
+};
+
+struct PlanOptions {
+  MergeOptions merge;       ///< that is planned; its outputs are not made
+  std::uint64_t ranks = 0;  ///< of that merge
+  std::optional<std::uint64_t> ranks_per_node;
+  std::optional<base::Bytes> bandwidth;  ///< of the file system, per second
+  bool json = false;
 };
 
 struct InspectOptions {
@@ -39,7 +52,7 @@ struct Message {
 };
 
 struct Command {
-  std::variant<Message, MergeOptions, InspectOptions, DiffOptions> what;
+  std::variant<Message, MergeOptions, PlanOptions, InspectOptions, DiffOptions> what;
   base::Verbosity verbosity = base::Verbosity::normal;
 };
 

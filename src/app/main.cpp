@@ -38,6 +38,7 @@ int run(const comm::Comm& world, int argc, char** argv) {
             return 0;
           },
           [&](const MergeOptions& options) { return run_merge(world, options, command.verbosity); },
+          [&](const PlanOptions& options) { return run_plan(world, options); },
           [&](const InspectOptions& options) { return run_inspect(world, options); },
           [&](const DiffOptions& options) { return run_diff(world, options); }},
       command.what);

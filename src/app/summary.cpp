@@ -41,7 +41,34 @@ nlohmann::ordered_json transfer_json(const output::TransferMode& transfer) {
           {"no_collective_cause", transfer.no_collective_cause}};
 }
 
+nlohmann::ordered_json memory_json(const MemoryUse& use) {
+  return {{"mode", plan::name(plan::residency(use.all))},
+          {"budget_bytes", use.budget.value()},
+          {"resident_bytes", use.all.resident.value()},
+          {"resident_blocks", use.all.resident_blocks},
+          {"blocks", use.all.keepable_blocks}};
+}
+
 }  // namespace
+
+std::string describe(const MemoryUse& use, bool twice) {
+  if (!twice) return "streaming: inputs are read once";
+  const std::string budget =
+      fmt::format("({} of memory for data per rank; {} would keep all)",
+                  base::human_bytes(use.budget), base::human_bytes(use.budget_to_stay));
+  switch (plan::residency(use.all)) {
+    case plan::Residency::resident:
+      return fmt::format("resident: {} of inputs per rank stay in memory and are read once",
+                         base::human_bytes(use.largest_resident));
+    case plan::Residency::partly:
+      return fmt::format(
+          "partly resident: up to {} of inputs per rank stay in memory, the others are read twice "
+          "{}",
+          base::human_bytes(use.largest_resident), budget);
+    case plan::Residency::streaming: return "streaming: inputs are read twice " + budget;
+  }
+  return {};
+}
 
 nlohmann::ordered_json summary_json(const MergeReport& report) {
   const kernel::TiesCounts& counts = report.ties.counts();
@@ -69,7 +96,8 @@ nlohmann::ordered_json summary_json(const MergeReport& report) {
           {"conflicts",
            {{"before_trim", counts.conflicts_before_trim},
             {"after_trim", counts.conflicts_after_trim}}},
-          {"memory", report.resident ? "resident" : "streaming"},
+          {"memory", plan::name(plan::residency(report.memory.all))},
+          {"memory_plan", memory_json(report.memory)},
           {"phases", phases},
           {"peak_rss_bytes", report.peak_memory.value()},
           {"hdf5", hdf5}};

@@ -10,10 +10,24 @@
 #include "mpimerge/merge/ties.hpp"
 #include "mpimerge/output/hdf5_writer.hpp"
 #include "mpimerge/plan/plan.hpp"
+#include "mpimerge/plan/read_plan.hpp"
 
 #include "app/phases.hpp"
 
 namespace mpimerge::app {
+
+/// What the memory for data holds, over all ranks.
+struct MemoryUse {
+  base::Bytes budget;  ///< per rank
+  plan::Traffic all;   ///< keepable and resident bytes and blocks of all ranks
+  base::Bytes largest_keepable;
+  base::Bytes largest_resident;
+  base::Bytes budget_to_stay;  ///< with it, every rank would keep all that it needs twice
+};
+
+/// Local. What it means for reading, for the log.
+/// @param twice  whether anything is needed twice
+std::string describe(const MemoryUse& use, bool twice);
 
 /// All that a finished merge reports.
 struct MergeReport {
@@ -23,10 +37,10 @@ struct MergeReport {
   const std::vector<Phase>& phases;
   std::vector<output::TransferMode> transfers;  ///< by output
   base::Bytes peak_memory;                      ///< of the largest rank
-  bool resident = true;                         ///< every rank kept its whole shard in memory
+  MemoryUse memory;
 };
 
-/// Local. The summary of README, "Summary": a stable JSON object.
+/// Local. The summary of README, "Output": a stable JSON object.
 nlohmann::ordered_json summary_json(const MergeReport& report);
 
 /// Local. The same for people: what was merged and what the trim and the election did.

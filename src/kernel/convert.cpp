@@ -7,41 +7,13 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernel/convert.cpp"
 #include <hwy/foreach_target.h>
-#include <hwy/highway.h>
+
+#include "kernel/elements-inl.hpp"
 
 HWY_BEFORE_NAMESPACE();
 namespace mpimerge::kernel {
 namespace HWY_NAMESPACE {
 namespace {
-
-namespace hn = hwy::HWY_NAMESPACE;
-using Floats = hn::ScalableTag<float>;
-using Words = hn::ScalableTag<std::uint32_t>;
-using Halves = hn::Rebind<std::uint16_t, Words>;
-
-constexpr Floats kFloats;
-constexpr Words kWords;
-constexpr Halves kHalves;
-
-using FloatVector = hn::Vec<Floats>;
-using WordVector = hn::Vec<Words>;
-
-// Vector forms of the functions of the same names in convert.hpp, which explain them.
-
-HWY_INLINE FloatVector bf16_to_f32(WordVector bits) {
-  return hn::BitCast(kFloats, hn::ShiftLeft<16>(bits));
-}
-
-HWY_INLINE FloatVector f16_to_f32(WordVector bits) {
-  const WordVector magnitude = hn::ShiftLeft<13>(hn::And(bits, hn::Set(kWords, 0x7fffu)));
-  const WordVector sign = hn::ShiftLeft<16>(hn::And(bits, hn::Set(kWords, 0x8000u)));
-  const WordVector exponent = hn::Set(kWords, 0x7c00u);
-  const FloatVector scaled = hn::Mul(hn::BitCast(kFloats, magnitude), hn::Set(kFloats, 0x1p112F));
-  const WordVector special = hn::Or(magnitude, hn::Set(kWords, 0x7f800000u));
-  const auto is_special = hn::Eq(hn::And(bits, exponent), exponent);
-  return hn::BitCast(
-      kFloats, hn::Or(sign, hn::IfThenElse(is_special, special, hn::BitCast(kWords, scaled))));
-}
 
 HWY_INLINE WordVector f32_to_bf16(FloatVector value) {
   const WordVector bits = hn::BitCast(kWords, value);
@@ -71,15 +43,14 @@ HWY_INLINE WordVector f32_to_f16(FloatVector value) {
   return hn::Or(sign, hn::IfThenElse(is_nan, hn::Set(kWords, 0x7e00u), limited));
 }
 
-// Elements may start at any byte of the file, so they are moved by unaligned loads, and by copies
-// in the tail.
-template <class Vector, class Scalar>
+template <class Load, class Scalar>
 HWY_INLINE void widen_halves(const std::byte* HWY_RESTRICT from, float* HWY_RESTRICT to,
-                             std::size_t elements, Vector vector, Scalar scalar) {
+                             std::size_t elements, Scalar scalar) {
   std::size_t i = 0;
-  for (; i + hn::Lanes(kFloats) <= elements; i += hn::Lanes(kFloats)) {
-    const auto* const source = reinterpret_cast<const std::uint16_t*>(from + 2 * i);
-    hn::StoreU(vector(hn::PromoteTo(kWords, hn::LoadU(kHalves, source))), kFloats, to + i);
+  for (; i + 2 * hn::Lanes(kFloats) <= elements; i += 2 * hn::Lanes(kFloats)) {
+    Load::prefetch(from, i);
+    hn::StoreU(Load::at(from, i), kFloats, to + i);
+    hn::StoreU(Load::at(from, i + hn::Lanes(kFloats)), kFloats, to + i + hn::Lanes(kFloats));
   }
   for (; i < elements; ++i) {
     std::uint16_t bits = 0;
@@ -91,14 +62,21 @@ HWY_INLINE void widen_halves(const std::byte* HWY_RESTRICT from, float* HWY_REST
 template <class Vector, class Scalar>
 HWY_INLINE void round_to_halves(const float* HWY_RESTRICT from, std::byte* HWY_RESTRICT to,
                                 std::size_t elements, Vector vector, Scalar scalar) {
-  const hn::RebindToSigned<Words> integers;
+  const auto store = [&](std::size_t at) HWY_ATTR {
+    const auto halves = hn::TruncateTo(kHalves, vector(hn::LoadU(kFloats, from + at)));
+    hn::StoreU(halves, kHalves, reinterpret_cast<std::uint16_t*>(to + 2 * at));
+  };
+  const std::size_t lanes = hn::Lanes(kFloats);
   std::size_t i = 0;
-  for (; i + hn::Lanes(kFloats) <= elements; i += hn::Lanes(kFloats)) {
-    // At most 16 bits are set, so the saturating narrowing of signed numbers leaves them as they
-    // are.
-    const auto halves =
-        hn::DemoteTo(kHalves, hn::BitCast(integers, vector(hn::LoadU(kFloats, from + i))));
-    hn::StoreU(halves, kHalves, reinterpret_cast<std::uint16_t*>(to + 2 * i));
+  for (; i + 2 * lanes <= elements; i += 2 * lanes) {
+    LoadF32::prefetch(reinterpret_cast<const std::byte*>(from), i);
+    LoadF32::prefetch(reinterpret_cast<const std::byte*>(from), i + lanes);
+    store(i);
+    store(i + lanes);
+  }
+  if (i + lanes <= elements) {
+    store(i);
+    i += lanes;
   }
   for (; i < elements; ++i) {
     const std::uint16_t bits = scalar(from[i]);
@@ -106,16 +84,102 @@ HWY_INLINE void round_to_halves(const float* HWY_RESTRICT from, std::byte* HWY_R
   }
 }
 
+// The 8-bit formats: vector forms of f8_to_f32 and f32_to_f8.
+
+using Bytes = hn::Rebind<std::uint8_t, Words>;
+constexpr Bytes kBytes;
+
+template <unsigned kMantissaBits>
+constexpr Float8 format_of() {
+  return kMantissaBits == kE5M2.mantissa_bits ? kE5M2 : kE4M3;
+}
+
+template <unsigned kMantissaBits>
+HWY_INLINE FloatVector f8_to_f32(WordVector bits) {
+  constexpr Float8 kFormat = format_of<kMantissaBits>();
+  const WordVector sign = hn::ShiftLeft<24>(hn::And(bits, hn::Set(kWords, 0x80u)));
+  const WordVector rest = hn::And(bits, hn::Set(kWords, 0x7fu));
+  const WordVector magnitude = hn::ShiftLeft<23 - kMantissaBits>(rest);
+  const FloatVector scale = hn::BitCast(kFloats, hn::Set(kWords, (254 - kFormat.bias) << 23));
+  const WordVector finite = hn::BitCast(kWords, hn::Mul(hn::BitCast(kFloats, magnitude), scale));
+  const WordVector special = hn::Or(magnitude, hn::Set(kWords, 0x7f800000u));
+  const auto is_special = hn::Gt(rest, hn::Set(kWords, kFormat.first_special - 1u));
+  return hn::BitCast(kFloats, hn::Or(sign, hn::IfThenElse(is_special, special, finite)));
+}
+
+template <unsigned kMantissaBits>
+HWY_INLINE WordVector f32_to_f8(FloatVector value) {
+  constexpr Float8 kFormat = format_of<kMantissaBits>();
+  constexpr int kShift = 23 - static_cast<int>(kMantissaBits);
+  constexpr std::uint32_t kAligner = (127 + 24 - kFormat.bias - kMantissaBits) << 23;
+  const WordVector bits = hn::BitCast(kWords, value);
+  const WordVector sign = hn::And(hn::ShiftRight<24>(bits), hn::Set(kWords, 0x80u));
+  const WordVector magnitude = hn::And(bits, hn::Set(kWords, 0x7fffffffu));
+  const WordVector odd = hn::And(hn::ShiftRight<kShift>(magnitude), hn::Set(kWords, 1u));
+  const WordVector rebiased = hn::Sub(magnitude, hn::Set(kWords, (127 - kFormat.bias) << 23));
+  const WordVector normal = hn::ShiftRight<kShift>(
+      hn::Add(rebiased, hn::Add(odd, hn::Set(kWords, (1u << (kShift - 1)) - 1))));
+  const WordVector aligner = hn::Set(kWords, kAligner);
+  const FloatVector aligned =
+      hn::Add(hn::BitCast(kFloats, magnitude), hn::BitCast(kFloats, aligner));
+  const WordVector subnormal = hn::Sub(hn::BitCast(kWords, aligned), aligner);
+  const auto is_small = hn::Gt(hn::Set(kWords, (128 - kFormat.bias) << 23), magnitude);
+  const auto overflows = hn::Gt(magnitude, hn::Set(kWords, kFormat.limit - 1));
+  const auto is_nan = hn::RebindMask(kWords, hn::IsNaN(value));
+  const WordVector special = hn::IfThenElse(is_nan, hn::Set(kWords, 0x7fu),
+                                            hn::Set(kWords, std::uint32_t{kFormat.first_special}));
+  const WordVector finite = hn::IfThenElse(is_small, subnormal, normal);
+  return hn::Or(sign, hn::IfThenElse(overflows, special, finite));
+}
+
+template <unsigned kMantissaBits>
+HWY_INLINE void widen_bytes(const std::byte* HWY_RESTRICT from, float* HWY_RESTRICT to,
+                            std::size_t elements) {
+  const auto* const bytes = reinterpret_cast<const std::uint8_t*>(from);
+  std::size_t i = 0;
+  for (; i + hn::Lanes(kFloats) <= elements; i += hn::Lanes(kFloats)) {
+    const WordVector bits = hn::PromoteTo(kWords, hn::LoadU(kBytes, bytes + i));
+    hn::StoreU(f8_to_f32<kMantissaBits>(bits), kFloats, to + i);
+  }
+  for (; i < elements; ++i) to[i] = kernel::f8_to_f32(format_of<kMantissaBits>(), bytes[i]);
+}
+
+template <unsigned kMantissaBits>
+HWY_INLINE void round_to_bytes(const float* HWY_RESTRICT from, std::byte* HWY_RESTRICT to,
+                               std::size_t elements) {
+  auto* const bytes = reinterpret_cast<std::uint8_t*>(to);
+  std::size_t i = 0;
+  for (; i + hn::Lanes(kFloats) <= elements; i += hn::Lanes(kFloats)) {
+    const WordVector bits = f32_to_f8<kMantissaBits>(hn::LoadU(kFloats, from + i));
+    hn::StoreU(hn::TruncateTo(kBytes, bits), kBytes, bytes + i);
+  }
+  for (; i < elements; ++i) bytes[i] = kernel::f32_to_f8(format_of<kMantissaBits>(), from[i]);
+}
+
+void widen_e5m2(const std::byte* from, float* to, std::size_t elements) {
+  widen_bytes<kE5M2.mantissa_bits>(from, to, elements);
+}
+
+void widen_e4m3(const std::byte* from, float* to, std::size_t elements) {
+  widen_bytes<kE4M3.mantissa_bits>(from, to, elements);
+}
+
+void round_to_e5m2(const float* from, std::byte* to, std::size_t elements) {
+  round_to_bytes<kE5M2.mantissa_bits>(from, to, elements);
+}
+
+void round_to_e4m3(const float* from, std::byte* to, std::size_t elements) {
+  round_to_bytes<kE4M3.mantissa_bits>(from, to, elements);
+}
+
 void widen_bf16(const std::byte* from, float* to, std::size_t elements) {
-  widen_halves(
-      from, to, elements, [](WordVector bits) HWY_ATTR { return bf16_to_f32(bits); },
-      [](std::uint16_t bits) { return kernel::bf16_to_f32(bits); });
+  widen_halves<LoadBf16>(from, to, elements,
+                         [](std::uint16_t bits) { return kernel::bf16_to_f32(bits); });
 }
 
 void widen_f16(const std::byte* from, float* to, std::size_t elements) {
-  widen_halves(
-      from, to, elements, [](WordVector bits) HWY_ATTR { return f16_to_f32(bits); },
-      [](std::uint16_t bits) { return kernel::f16_to_f32(bits); });
+  widen_halves<LoadF16>(from, to, elements,
+                        [](std::uint16_t bits) { return kernel::f16_to_f32(bits); });
 }
 
 void round_to_bf16(const float* from, std::byte* to, std::size_t elements) {
@@ -146,6 +210,10 @@ HWY_EXPORT(widen_bf16);
 HWY_EXPORT(widen_f16);
 HWY_EXPORT(round_to_bf16);
 HWY_EXPORT(round_to_f16);
+HWY_EXPORT(widen_e5m2);
+HWY_EXPORT(widen_e4m3);
+HWY_EXPORT(round_to_e5m2);
+HWY_EXPORT(round_to_e4m3);
 
 }  // namespace
 
@@ -155,6 +223,10 @@ void to_f32(base::Dtype dtype, std::span<const std::byte> from, std::span<float>
       return HWY_DYNAMIC_DISPATCH(widen_bf16)(from.data(), to.data(), to.size());
     case base::Dtype::f16:
       return HWY_DYNAMIC_DISPATCH(widen_f16)(from.data(), to.data(), to.size());
+    case base::Dtype::f8_e5m2:
+      return HWY_DYNAMIC_DISPATCH(widen_e5m2)(from.data(), to.data(), to.size());
+    case base::Dtype::f8_e4m3:
+      return HWY_DYNAMIC_DISPATCH(widen_e4m3)(from.data(), to.data(), to.size());
     case base::Dtype::f64:
       for (std::size_t i = 0; i < to.size(); ++i) {
         double value = 0;
@@ -162,7 +234,7 @@ void to_f32(base::Dtype dtype, std::span<const std::byte> from, std::span<float>
         to[i] = static_cast<float>(value);
       }
       return;
-    default:  // F32; nothing else is merged
+    default:  // F32; nothing else has float values
       if (!to.empty()) std::memcpy(to.data(), from.data(), to.size_bytes());
   }
 }
@@ -173,6 +245,10 @@ void from_f32(base::Dtype dtype, std::span<const float> from, std::span<std::byt
       return HWY_DYNAMIC_DISPATCH(round_to_bf16)(from.data(), to.data(), from.size());
     case base::Dtype::f16:
       return HWY_DYNAMIC_DISPATCH(round_to_f16)(from.data(), to.data(), from.size());
+    case base::Dtype::f8_e5m2:
+      return HWY_DYNAMIC_DISPATCH(round_to_e5m2)(from.data(), to.data(), from.size());
+    case base::Dtype::f8_e4m3:
+      return HWY_DYNAMIC_DISPATCH(round_to_e4m3)(from.data(), to.data(), from.size());
     case base::Dtype::f64:
       for (std::size_t i = 0; i < from.size(); ++i) {
         const auto value = static_cast<double>(from[i]);

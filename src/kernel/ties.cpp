@@ -1,184 +1,320 @@
 #include "mpimerge/kernel/ties.hpp"
 
 #include <algorithm>
+#include <array>
+#include <cstring>
+#include <type_traits>
 
 // Highway compiles this file once for every generation of vector units.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernel/ties.cpp"
 #include <hwy/foreach_target.h>
-#include <hwy/highway.h>
+
+#include "kernel/elements-inl.hpp"
+
+#ifndef MPIMERGE_KERNEL_TIES_GROUP
+#define MPIMERGE_KERNEL_TIES_GROUP
+namespace mpimerge::kernel {
+
+/// As many tasks as have their counters near, and as processors read ahead streams.
+inline constexpr std::size_t kMostInGroup = 8;
+
+/// Some tasks of a tile, in job order. All sums stay in registers while they pass; between groups
+/// they wait in the scratch rows.
+struct TaskGroup {
+  std::span<TiesTask> tasks;
+  bool first;
+  bool last;
+};
+
+}  // namespace mpimerge::kernel
+#endif
 
 HWY_BEFORE_NAMESPACE();
 namespace mpimerge::kernel {
 namespace HWY_NAMESPACE {
 namespace {
 
-namespace hn = hwy::HWY_NAMESPACE;
-using Floats = hn::ScalableTag<float>;
-using Words = hn::ScalableTag<std::uint32_t>;
-using Signed = hn::ScalableTag<std::int32_t>;
-using FloatVector = hn::Vec<Floats>;
-using WordVector = hn::Vec<Words>;
+// Vectors stand in no struct: those of some processors (SVE) have no size before the program runs.
 
-constexpr Floats kFloats;
-constexpr Words kWords;
-constexpr Signed kSigned;
-
-// The arrays of a tile are padded to whole vectors, so every loop runs over whole vectors; what
-// lies past the last element is computed like the rest and never looked at, but for the counts. A
-// caller's arrays end where they end: their last, shorter part goes through a vector's worth of
-// memory.
-
-HWY_INLINE hn::Mask<Floats> first_lanes(std::size_t begin, std::size_t elements) {
-  return hn::FirstN(kFloats, std::min(elements - begin, hn::Lanes(kFloats)));
+HWY_INLINE FloatVector add_where(FloatMask mask, FloatVector sum, FloatVector value) {
+  return hn::IfThenElse(mask, hn::Add(sum, value), sum);
 }
 
-HWY_INLINE FloatVector load(const float* from, std::size_t begin, std::size_t elements) {
-  if (begin + hn::Lanes(kFloats) <= elements) return hn::LoadU(kFloats, from + begin);
-  HWY_ALIGN float rest[HWY_LANES(float)] = {};
-  std::copy(from + begin, from + elements, rest);
-  return hn::Load(kFloats, rest);
+// The signs of many values in two maxima: as an integer a positive float is greater than 0, and a
+// negative one, unsigned, greater than −0. Zeros of either sign change nothing.
+HWY_INLINE void see_sign(FloatVector value, IntegerVector& most, WordVector& least) {
+  most = hn::Max(most, hn::BitCast(kIntegers, value));
+  least = hn::Max(least, hn::BitCast(kWords, value));
 }
 
-HWY_INLINE void store(FloatVector vector, float* to, std::size_t begin, std::size_t elements) {
-  if (begin + hn::Lanes(kFloats) <= elements) return hn::StoreU(vector, kFloats, to + begin);
-  HWY_ALIGN float rest[HWY_LANES(float)];
-  hn::Store(vector, kFloats, rest);
-  std::copy(rest, rest + (elements - begin), to + begin);
+// Where values of both signs were seen.
+HWY_INLINE FloatMask conflict(IntegerVector most, WordVector least) {
+  const IntegerVector zero = hn::Zero(kIntegers);
+  const IntegerVector negative_zero = hn::Set(kIntegers, -0x7fffffff - 1);
+  const IntegerVector signed_least = hn::BitCast(kIntegers, least);
+  const auto negative = hn::And(hn::Lt(signed_least, zero), hn::Gt(signed_least, negative_zero));
+  return hn::RebindMask(kFloats, hn::And(hn::Gt(most, zero), negative));
 }
 
-// Which |value| are at or above a threshold, given the integer below it: floats without their sign
-// sort as integers do.
-HWY_INLINE hn::Mask<Floats> above(FloatVector value, hn::Vec<Signed> below_threshold) {
-  return hn::RebindMask(kFloats, hn::Gt(hn::BitCast(kSigned, hn::Abs(value)), below_threshold));
+HWY_INLINE std::uint64_t total(WordVector counts) {
+  HWY_ALIGN std::uint32_t parts[HWY_LANES(std::uint32_t)];
+  hn::Store(counts, kWords, parts);
+  std::uint64_t sum = 0;
+  for (std::size_t lane = 0; lane < hn::Lanes(kWords); ++lane) sum += parts[lane];
+  return sum;
 }
 
-HWY_INLINE WordVector bit_where(hn::Mask<Floats> mask, std::uint32_t bit) {
-  return hn::IfThenElseZero(hn::RebindMask(kWords, mask), hn::Set(kWords, bit));
-}
+// What a τ can be. `unit`: every weight is 1 and no τ is NaN, the usual case. `any`: no such limit.
+// `extremes`: any, and the largest and the smallest value are sought instead of the sums. `signs`:
+// any, and only the sums' signs are counted.
+enum class Kind { unit, any, extremes, signs };
 
-HWY_INLINE WordVector seen_bits(FloatVector value, FloatVector trimmed, FloatVector weighted) {
+// One task's τ joins the sums of a vector of elements.
+//   sum                Σ w·τ̂, whose sign is elected
+//   positive, negative Σ, or largest, of the w·τ̂ of either sign, and Σ of their w
+//   most, least        signs seen before the trim, and after it
+template <Kind kKind>
+HWY_INLINE std::size_t add_task(IntegerVector below, FloatVector weight, FloatVector tau,
+                                FloatVector& sum, FloatVector& positive, FloatVector& negative,
+                                FloatVector& positive_weight, FloatVector& negative_weight,
+                                IntegerVector& most_before, WordVector& least_before,
+                                IntegerVector& most_after, WordVector& least_after) {
   const FloatVector zero = hn::Zero(kFloats);
-  const WordVector before = hn::Or(bit_where(hn::Gt(value, zero), kPositiveBefore),
-                                   bit_where(hn::Lt(value, zero), kNegativeBefore));
-  const WordVector after = hn::Or(bit_where(hn::Gt(trimmed, zero), kPositiveAfter),
-                                  bit_where(hn::Lt(trimmed, zero), kNegativeAfter));
-  return hn::Or(hn::Or(before, after), bit_where(hn::Not(hn::Eq(weighted, zero)), kTouched));
-}
-
-template <bool kExtremes>
-std::uint64_t add(TiesTile& tile, const float* HWY_RESTRICT tau, std::size_t elements,
-                  std::uint32_t threshold, float weight) {
-  const FloatVector zero = hn::Zero(kFloats);
-  const FloatVector weights = hn::Set(kFloats, weight);
-  const auto below_threshold = hn::Set(kSigned, static_cast<std::int32_t>(threshold) - 1);
-  std::uint64_t kept_count = 0;
-  for (std::size_t i = 0; i < elements; i += hn::Lanes(kFloats)) {
-    const FloatVector value = load(tau, i, elements);
-    const auto kept = hn::And(above(value, below_threshold), first_lanes(i, elements));
-    const FloatVector trimmed = hn::IfThenElseZero(kept, value);
-    const FloatVector weighted = hn::IfThenElseZero(kept, hn::Mul(weights, value));
-    kept_count += hn::CountTrue(kFloats, kept);
-
-    float* const sum = tile.sum.data() + i;
-    float* const positive = tile.positive.data() + i;
-    float* const negative = tile.negative.data() + i;
-    std::uint32_t* const seen = tile.seen.data() + i;
-    const auto is_positive = hn::Gt(weighted, zero);
-    const auto is_negative = hn::Lt(weighted, zero);
-    hn::StoreU(hn::Add(hn::LoadU(kFloats, sum), weighted), kFloats, sum);
-    const FloatVector old_positive = hn::LoadU(kFloats, positive);
-    const FloatVector old_negative = hn::LoadU(kFloats, negative);
-    if constexpr (kExtremes) {
-      const FloatVector larger =
-          hn::IfThenElse(hn::Gt(weighted, old_positive), weighted, old_positive);
-      const FloatVector smaller =
-          hn::IfThenElse(hn::Lt(weighted, old_negative), weighted, old_negative);
-      hn::StoreU(larger, kFloats, positive);
-      hn::StoreU(smaller, kFloats, negative);
+  const IntegerVector sign_off = hn::Set(kIntegers, 0x7fffffff);
+  const IntegerVector magnitude = hn::And(hn::BitCast(kIntegers, tau), sign_off);
+  const FloatMask kept = hn::RebindMask(kFloats, hn::Gt(magnitude, below));
+  if constexpr (kKind == Kind::unit) {
+    see_sign(tau, most_before, least_before);
+    sum = add_where(kept, sum, tau);
+    // No zero is kept: what is not positive is negative.
+    const FloatMask is_positive = hn::And(kept, hn::Gt(tau, zero));
+    const FloatMask is_negative = hn::AndNot(is_positive, kept);
+    positive = add_where(is_positive, positive, tau);
+    negative = add_where(is_negative, negative, tau);
+    positive_weight = add_where(is_positive, positive_weight, weight);
+    negative_weight = add_where(is_negative, negative_weight, weight);
+  } else if constexpr (kKind == Kind::signs) {
+    sum = add_where(kept, sum, hn::Mul(weight, tau));
+  } else {
+    const FloatVector number_or_zero = hn::IfThenZeroElse(hn::IsNaN(tau), tau);
+    see_sign(number_or_zero, most_before, least_before);
+    see_sign(hn::IfThenElseZero(kept, number_or_zero), most_after, least_after);
+    const FloatVector value = hn::IfThenElseZero(kept, hn::Mul(weight, tau));
+    const FloatMask is_positive = hn::Gt(value, zero);
+    const FloatMask is_negative = hn::Lt(value, zero);
+    sum = hn::Add(sum, value);
+    if constexpr (kKind == Kind::extremes) {
+      positive = hn::IfThenElse(hn::Gt(value, positive), value, positive);
+      negative = hn::IfThenElse(hn::Lt(value, negative), value, negative);
     } else {
-      hn::StoreU(hn::Add(old_positive, hn::IfThenElseZero(is_positive, weighted)), kFloats,
-                 positive);
-      hn::StoreU(hn::Add(old_negative, hn::IfThenElseZero(is_negative, weighted)), kFloats,
-                 negative);
-      float* const positive_weight = tile.positive_weight.data() + i;
-      float* const negative_weight = tile.negative_weight.data() + i;
-      const FloatVector old_positive_weight = hn::LoadU(kFloats, positive_weight);
-      const FloatVector old_negative_weight = hn::LoadU(kFloats, negative_weight);
-      hn::StoreU(hn::Add(old_positive_weight, hn::IfThenElseZero(is_positive, weights)), kFloats,
-                 positive_weight);
-      hn::StoreU(hn::Add(old_negative_weight, hn::IfThenElseZero(is_negative, weights)), kFloats,
-                 negative_weight);
+      positive = add_where(is_positive, positive, value);
+      negative = add_where(is_negative, negative, value);
+      positive_weight = add_where(is_positive, positive_weight, weight);
+      negative_weight = add_where(is_negative, negative_weight, weight);
     }
-    hn::StoreU(hn::Or(hn::LoadU(kWords, seen), seen_bits(value, trimmed, weighted)), kWords, seen);
   }
-  return kept_count;
+  return hn::CountTrue(kFloats, kept);
 }
 
-std::uint64_t add_to_sums(TiesTile& tile, std::span<const float> tau, std::uint32_t threshold,
-                          float weight) {
-  return add<false>(tile, tau.data(), tau.size(), threshold, weight);
-}
-
-std::uint64_t add_to_extremes(TiesTile& tile, std::span<const float> tau, std::uint32_t threshold,
-                              float weight) {
-  return add<true>(tile, tau.data(), tau.size(), threshold, weight);
-}
-
-TiesCounts count_tile(const TiesTile& tile, std::size_t elements) {
+// The merged parameters of elements that every task has been added to, and what is counted of them.
+template <Kind kKind>
+HWY_INLINE FloatVector finish(const TiesRule& rule, FloatVector base, FloatVector sum,
+                              FloatVector positive, FloatVector negative,
+                              FloatVector positive_weight, FloatVector negative_weight,
+                              IntegerVector most_before, WordVector least_before,
+                              IntegerVector most_after, WordVector least_after,
+                              WordVector& count_positive, WordVector& count_negative,
+                              WordVector& count_cancelled, WordVector& count_nan,
+                              WordVector& count_before, WordVector& count_after) {
   const FloatVector zero = hn::Zero(kFloats);
-  const auto has_all = [&](WordVector seen, std::uint32_t bits) {
-    const WordVector wanted = hn::Set(kWords, bits);
-    return hn::RebindMask(kFloats, hn::Eq(hn::And(seen, wanted), wanted));
-  };
-  TiesCounts counts;
-  for (std::size_t i = 0; i < elements; i += hn::Lanes(kFloats)) {
-    const auto lanes = first_lanes(i, elements);
-    const auto number_of = [&](hn::Mask<Floats> mask) {
-      return hn::CountTrue(kFloats, hn::And(mask, lanes));
-    };
-    const FloatVector sum = hn::LoadU(kFloats, tile.sum.data() + i);
-    const WordVector seen = hn::LoadU(kWords, tile.seen.data() + i);
-    const auto touched = has_all(seen, kTouched);
-    counts.positive += number_of(hn::Gt(sum, zero));
-    counts.negative += number_of(hn::Lt(sum, zero));
-    counts.cancelled += number_of(hn::And(hn::Eq(sum, zero), touched));
-    counts.untouched += number_of(hn::Not(touched));
-    counts.conflicts_before_trim += number_of(has_all(seen, kPositiveBefore | kNegativeBefore));
-    counts.conflicts_after_trim += number_of(has_all(seen, kPositiveAfter | kNegativeAfter));
+  const FloatVector one = hn::Set(kFloats, 1.0F);
+  // Positive values sum to more than nothing and negative ones to less: one of both shows where
+  // anything but zeros was kept.
+  const FloatMask has_positive = hn::Gt(positive, zero);
+  const FloatMask has_negative = hn::Lt(negative, zero);
+  const FloatMask sum_is_positive = hn::Gt(sum, zero);
+  const FloatMask sum_is_negative = hn::Lt(sum, zero);
+  const FloatMask sum_is_zero = hn::Eq(sum, zero);
+  count_positive = count_where(sum_is_positive, count_positive);
+  count_negative = count_where(sum_is_negative, count_negative);
+  // What cancels has values of both signs: those of one do not sum to zero.
+  count_cancelled = count_where(hn::And(sum_is_zero, has_positive), count_cancelled);
+  count_before = count_where(conflict(most_before, least_before), count_before);
+  if constexpr (kKind == Kind::unit) {
+    count_after = count_where(hn::And(has_positive, has_negative), count_after);
+  } else {
+    count_after = count_where(conflict(most_after, least_after), count_after);
+    count_nan = count_where(hn::IsNaN(sum), count_nan);
   }
+
+  // A sum of exactly zero takes the given sign.
+  const FloatMask is_positive =
+      rule.cancelled_sign > 0 ? hn::Or(sum_is_positive, sum_is_zero) : sum_is_positive;
+  FloatVector value = hn::IfThenElse(is_positive, positive, negative);
+  if constexpr (kKind == Kind::extremes) {
+    // As published: the largest magnitude times the sign, so that an elected zero gives zero.
+    const FloatVector without_sign = hn::Set(kFloats, rule.cancelled_sign == 0 ? 0.0F : -1.0F);
+    const FloatVector negative_sign = hn::IfThenElse(sum_is_zero, without_sign, hn::Neg(one));
+    value = hn::Mul(hn::Abs(value), hn::IfThenElse(is_positive, one, negative_sign));
+  }
+  if (kKind != Kind::extremes && rule.disjoint == Disjoint::mean) {
+    const FloatVector weight = hn::IfThenElse(is_positive, positive_weight, negative_weight);
+    if constexpr (kKind == Kind::unit)
+      value = hn::Div(value, hn::Max(weight, one));
+    else
+      value = hn::Div(value, hn::IfThenElse(hn::Eq(weight, zero), one, weight));
+  }
+  if constexpr (kKind != Kind::unit) value = hn::IfThenElse(hn::IsNaN(sum), sum, value);
+  // Two roundings, no fused multiply-add: the published arithmetic.
+  return hn::Add(base, hn::Mul(hn::Set(kFloats, rule.lambda), value));
+}
+
+// Two vectors of elements at a time: half as often, a task's threshold and the address of its values
+// are fetched. `elements` is a multiple of both.
+template <class Load, Kind kKind>
+TiesCounts merge_group(const TiesRule& rule, const TaskGroup& group, TiesScratch& scratch,
+                       const std::byte* base, float* merged, std::size_t elements) {
+  const std::size_t tasks = group.tasks.size();
+  const std::size_t lanes = hn::Lanes(kFloats);
+  std::array<std::uint64_t, kMostInGroup> kept_count{};
+  std::array<std::int32_t, kMostInGroup> below{};
+  for (std::size_t number = 0; number < tasks; ++number)
+    below[number] = static_cast<std::int32_t>(group.tasks[number].threshold) - 1;
+  WordVector count_positive = hn::Zero(kWords);
+  WordVector count_negative = hn::Zero(kWords);
+  WordVector count_cancelled = hn::Zero(kWords);
+  WordVector count_nan = hn::Zero(kWords);
+  WordVector count_before = hn::Zero(kWords);
+  WordVector count_after = hn::Zero(kWords);
+  for (std::size_t i = 0; i < elements; i += 2 * lanes) {
+    Load::prefetch(base, i);
+    const FloatVector base_a = Load::at(base, i);
+    const FloatVector base_b = Load::at(base, i + lanes);
+    FloatVector sum_a = hn::Zero(kFloats);
+    FloatVector sum_b = hn::Zero(kFloats);
+    FloatVector positive_a = hn::Zero(kFloats);
+    FloatVector positive_b = hn::Zero(kFloats);
+    FloatVector negative_a = hn::Zero(kFloats);
+    FloatVector negative_b = hn::Zero(kFloats);
+    FloatVector positive_weight_a = hn::Zero(kFloats);
+    FloatVector positive_weight_b = hn::Zero(kFloats);
+    FloatVector negative_weight_a = hn::Zero(kFloats);
+    FloatVector negative_weight_b = hn::Zero(kFloats);
+    IntegerVector most_before_a = hn::Zero(kIntegers);
+    IntegerVector most_before_b = hn::Zero(kIntegers);
+    WordVector least_before_a = hn::Zero(kWords);
+    WordVector least_before_b = hn::Zero(kWords);
+    IntegerVector most_after_a = hn::Zero(kIntegers);
+    IntegerVector most_after_b = hn::Zero(kIntegers);
+    WordVector least_after_a = hn::Zero(kWords);
+    WordVector least_after_b = hn::Zero(kWords);
+    const auto each_row = [&](auto visit) HWY_ATTR {
+      visit(0, sum_a, sum_b);
+      if constexpr (kKind == Kind::signs) return;
+      visit(1, positive_a, positive_b);
+      visit(2, negative_a, negative_b);
+      visit(3, positive_weight_a, positive_weight_b);
+      visit(4, negative_weight_a, negative_weight_b);
+      visit(5, most_before_a, most_before_b);
+      visit(6, least_before_a, least_before_b);
+      if constexpr (kKind == Kind::unit) return;
+      visit(7, most_after_a, most_after_b);
+      visit(8, least_after_a, least_after_b);
+    };
+    if (!group.first) {
+      each_row([&](std::size_t row, auto& a, auto& b) HWY_ATTR {
+        using Vector = std::remove_reference_t<decltype(a)>;
+        const hn::DFromV<Vector> tag;
+        a = hn::BitCast(tag, hn::LoadU(kFloats, scratch.row(row) + i));
+        b = hn::BitCast(tag, hn::LoadU(kFloats, scratch.row(row) + i + lanes));
+      });
+    }
+    for (std::size_t number = 0; number < tasks; ++number) {
+      const TiesTask& task = group.tasks[number];
+      Load::prefetch(task.values, i);
+      const IntegerVector cut = hn::Set(kIntegers, below[number]);
+      const FloatVector weight = hn::Set(kFloats, kKind == Kind::unit ? 1.0F : task.weight);
+      const FloatVector tau_a = hn::Sub(Load::at(task.values, i), base_a);
+      const FloatVector tau_b = hn::Sub(Load::at(task.values, i + lanes), base_b);
+      kept_count[number] += add_task<kKind>(cut, weight, tau_a, sum_a, positive_a, negative_a,
+                                            positive_weight_a, negative_weight_a, most_before_a,
+                                            least_before_a, most_after_a, least_after_a) +
+                            add_task<kKind>(cut, weight, tau_b, sum_b, positive_b, negative_b,
+                                            positive_weight_b, negative_weight_b, most_before_b,
+                                            least_before_b, most_after_b, least_after_b);
+    }
+    if (!group.last) {
+      each_row([&](std::size_t row, const auto& a, const auto& b) HWY_ATTR {
+        hn::StoreU(hn::BitCast(kFloats, a), kFloats, scratch.row(row) + i);
+        hn::StoreU(hn::BitCast(kFloats, b), kFloats, scratch.row(row) + i + lanes);
+      });
+      continue;
+    }
+    if constexpr (kKind == Kind::signs) {
+      const FloatVector zero = hn::Zero(kFloats);
+      count_positive = count_where(hn::Gt(sum_a, zero), count_positive);
+      count_positive = count_where(hn::Gt(sum_b, zero), count_positive);
+      count_negative = count_where(hn::Lt(sum_a, zero), count_negative);
+      count_negative = count_where(hn::Lt(sum_b, zero), count_negative);
+      continue;
+    }
+    hn::StoreU(finish<kKind>(rule, base_a, sum_a, positive_a, negative_a, positive_weight_a,
+                             negative_weight_a, most_before_a, least_before_a, most_after_a,
+                             least_after_a, count_positive, count_negative, count_cancelled,
+                             count_nan, count_before, count_after),
+               kFloats, merged + i);
+    hn::StoreU(finish<kKind>(rule, base_b, sum_b, positive_b, negative_b, positive_weight_b,
+                             negative_weight_b, most_before_b, least_before_b, most_after_b,
+                             least_after_b, count_positive, count_negative, count_cancelled,
+                             count_nan, count_before, count_after),
+               kFloats, merged + i + lanes);
+  }
+  for (std::size_t number = 0; number < tasks; ++number)
+    group.tasks[number].kept += kept_count[number];
+  TiesCounts counts;
+  if (!group.last) return counts;
+  counts.positive = total(count_positive);
+  counts.negative = total(count_negative);
+  if constexpr (kKind == Kind::signs) return counts;
+  counts.cancelled = total(count_cancelled);
+  counts.conflicts_before_trim = total(count_before);
+  counts.conflicts_after_trim = total(count_after);
+  // A NaN was kept and has no sign: it is neither untouched nor anything else.
+  counts.untouched =
+      elements - counts.positive - counts.negative - counts.cancelled - total(count_nan);
   return counts;
 }
 
-void finish_tile(const TiesTile& tile, Disjoint disjoint, int cancelled_sign, float lambda,
-                 std::span<float> merged) {
-  const FloatVector zero = hn::Zero(kFloats);
-  const FloatVector one = hn::Set(kFloats, 1.0F);
-  // Stands in for a sum of exactly zero, where only its sign is asked for.
-  const FloatVector zero_sum = hn::Set(kFloats, static_cast<float>(cancelled_sign));
-  const FloatVector scale = hn::Set(kFloats, lambda);
-  for (std::size_t i = 0; i < merged.size(); i += hn::Lanes(kFloats)) {
-    const FloatVector sum = hn::LoadU(kFloats, tile.sum.data() + i);
-    const FloatVector elected = hn::IfThenElse(hn::Eq(sum, zero), zero_sum, sum);
-    const auto is_positive = hn::Gt(elected, zero);
-    FloatVector value = hn::IfThenElse(is_positive, hn::LoadU(kFloats, tile.positive.data() + i),
-                                       hn::LoadU(kFloats, tile.negative.data() + i));
-    if (disjoint == Disjoint::mean) {
-      const FloatVector weight =
-          hn::IfThenElse(is_positive, hn::LoadU(kFloats, tile.positive_weight.data() + i),
-                         hn::LoadU(kFloats, tile.negative_weight.data() + i));
-      value = hn::Div(value, hn::IfThenElse(hn::Eq(weight, zero), one, weight));
-    }
-    if (disjoint == Disjoint::max) {
-      // As published: the largest magnitude times the sign, so that an elected zero gives zero.
-      const FloatVector negative_or_zero = hn::IfThenElseZero(hn::Lt(elected, zero), hn::Neg(one));
-      value = hn::Mul(hn::Abs(value), hn::IfThenElse(is_positive, one, negative_or_zero));
-    }
-    value = hn::IfThenElse(hn::IsNaN(elected), elected, value);
-    // Two roundings, no fused multiply-add: the published arithmetic.
-    const FloatVector base = load(merged.data(), i, merged.size());
-    store(hn::Add(base, hn::Mul(scale, value)), merged.data(), i, merged.size());
-  }
+template <class Load>
+TiesCounts merge_as(const TiesRule& rule, bool unit_weights, const TaskGroup& group,
+                    TiesScratch& scratch, const std::byte* base, float* merged,
+                    std::size_t elements) {
+  if (merged == nullptr)
+    return merge_group<Load, Kind::signs>(rule, group, scratch, base, merged, elements);
+  if (rule.disjoint == Disjoint::max)
+    return merge_group<Load, Kind::extremes>(rule, group, scratch, base, merged, elements);
+  if (unit_weights && !rule.may_have_nan)
+    return merge_group<Load, Kind::unit>(rule, group, scratch, base, merged, elements);
+  return merge_group<Load, Kind::any>(rule, group, scratch, base, merged, elements);
+}
+
+TiesCounts merge_bf16(const TiesRule& rule, bool unit_weights, const TaskGroup& group,
+                      TiesScratch& scratch, const std::byte* base, float* merged,
+                      std::size_t elements) {
+  return merge_as<LoadBf16>(rule, unit_weights, group, scratch, base, merged, elements);
+}
+
+TiesCounts merge_f16(const TiesRule& rule, bool unit_weights, const TaskGroup& group,
+                     TiesScratch& scratch, const std::byte* base, float* merged,
+                     std::size_t elements) {
+  return merge_as<LoadF16>(rule, unit_weights, group, scratch, base, merged, elements);
+}
+
+TiesCounts merge_f32(const TiesRule& rule, bool unit_weights, const TaskGroup& group,
+                     TiesScratch& scratch, const std::byte* base, float* merged,
+                     std::size_t elements) {
+  return merge_as<LoadF32>(rule, unit_weights, group, scratch, base, merged, elements);
 }
 
 }  // namespace
@@ -190,50 +326,120 @@ HWY_AFTER_NAMESPACE();
 namespace mpimerge::kernel {
 namespace {
 
-HWY_EXPORT(add_to_sums);
-HWY_EXPORT(add_to_extremes);
-HWY_EXPORT(count_tile);
-HWY_EXPORT(finish_tile);
+HWY_EXPORT(merge_bf16);
+HWY_EXPORT(merge_f16);
+HWY_EXPORT(merge_f32);
 
-// Room for a whole vector of the widest processor behind the last element.
-constexpr std::size_t kWidestVector = 2048 / sizeof(float) / 8;
+// Pairs of whole vectors of every processor: 2 × 2,048 bits.
+constexpr std::size_t kWhole = 128;
 
-std::size_t padded(std::size_t elements) { return elements + kWidestVector; }
+TiesCounts merge_whole(const TiesRule& rule, base::Dtype dtype, const std::byte* base,
+                       std::span<TiesTask> tasks, TiesScratch& scratch, float* merged,
+                       std::size_t elements) {
+  const bool unit_weights = std::all_of(tasks.begin(), tasks.end(),
+                                        [](const TiesTask& task) { return task.weight == 1; });
+  TiesCounts counts;
+  for (std::size_t begin = 0; begin == 0 || begin < tasks.size(); begin += kMostInGroup) {
+    const std::size_t size = std::min(kMostInGroup, tasks.size() - begin);
+    const TaskGroup group{tasks.subspan(begin, size), begin == 0, begin + size == tasks.size()};
+    switch (dtype) {
+      case base::Dtype::bf16:
+        counts = HWY_DYNAMIC_DISPATCH(merge_bf16)(rule, unit_weights, group, scratch, base, merged,
+                                                  elements);
+        break;
+      case base::Dtype::f16:
+        counts = HWY_DYNAMIC_DISPATCH(merge_f16)(rule, unit_weights, group, scratch, base, merged,
+                                                 elements);
+        break;
+      default:
+        counts = HWY_DYNAMIC_DISPATCH(merge_f32)(rule, unit_weights, group, scratch, base, merged,
+                                                 elements);
+    }
+  }
+  return counts;
+}
+
+// Fewer elements than whole vectors: filled up with zeros, of which no task keeps any.
+TiesCounts merge_rest(const TiesRule& rule, base::Dtype dtype, const std::byte* base,
+                      std::span<TiesTask> tasks, TiesScratch& scratch, float* merged,
+                      std::size_t elements) {
+  const std::size_t bytes = elements * base::element_bytes(dtype).value();
+  using Filled = std::array<std::byte, kWhole * sizeof(float)>;
+  Filled filled_base{};
+  std::memcpy(filled_base.data(), base, bytes);
+  std::vector<Filled> filled(tasks.size());
+  std::vector<TiesTask> rest(tasks.begin(), tasks.end());
+  for (std::size_t number = 0; number < tasks.size(); ++number) {
+    std::memcpy(filled[number].data(), tasks[number].values, bytes);
+    rest[number].values = filled[number].data();
+  }
+  std::array<float, kWhole> filled_merged{};
+  TiesCounts counts = merge_whole(rule, dtype, filled_base.data(), rest, scratch,
+                                  merged == nullptr ? nullptr : filled_merged.data(), kWhole);
+  if (merged != nullptr) {
+    counts.untouched -= kWhole - elements;
+    std::copy_n(filled_merged.begin(), elements, merged);
+  }
+  for (std::size_t number = 0; number < tasks.size(); ++number)
+    tasks[number].kept = rest[number].kept;
+  return counts;
+}
+
+// `merged` is null where only signs are counted.
+TiesCounts merge_elements(const TiesRule& rule, base::Dtype dtype, const std::byte* base,
+                          std::span<TiesTask> tasks, TiesScratch& scratch, float* merged,
+                          std::size_t elements) {
+  // A threshold of 0 keeps zeros too. They change no sum, so they are only counted: the kernels
+  // never keep a zero. A threshold that is a NaN, of many, must not trim the others: each has to
+  // reach its sum.
+  constexpr std::uint32_t kSmallestMagnitude = 1;
+  constexpr std::uint32_t kSmallestNaN = 0x7f800001u;
+  std::vector<TiesTask> cut(tasks.begin(), tasks.end());
+  for (TiesTask& task : cut)
+    task.threshold = std::clamp(task.threshold, kSmallestMagnitude, kSmallestNaN);
+  const std::size_t whole = elements / kWhole * kWhole;
+  TiesCounts counts;
+  if (whole > 0) counts = merge_whole(rule, dtype, base, cut, scratch, merged, whole);
+  if (whole < elements) {
+    const std::size_t passed = whole * base::element_bytes(dtype).value();
+    for (TiesTask& task : cut) task.values += passed;
+    counts += merge_rest(rule, dtype, base + passed, cut, scratch,
+                         merged == nullptr ? nullptr : merged + whole, elements - whole);
+  }
+  for (std::size_t number = 0; number < tasks.size(); ++number) {
+    tasks[number].kept =
+        tasks[number].threshold == 0 ? tasks[number].kept + elements : cut[number].kept;
+  }
+  return counts;
+}
 
 }  // namespace
 
-TiesTile::TiesTile(std::size_t elements)
-    : sum(padded(elements)),
-      positive(padded(elements)),
-      negative(padded(elements)),
-      positive_weight(padded(elements)),
-      negative_weight(padded(elements)),
-      seen(padded(elements)) {}
-
-void TiesTile::clear() noexcept {
-  for (std::vector<float>* part :
-       {&sum, &positive, &negative, &positive_weight, &negative_weight}) {
-    std::fill(part->begin(), part->end(), 0.0F);
-  }
-  std::fill(seen.begin(), seen.end(), 0u);
+TiesCounts& operator+=(TiesCounts& total, const TiesCounts& part) noexcept {
+  total.positive += part.positive;
+  total.negative += part.negative;
+  total.cancelled += part.cancelled;
+  total.untouched += part.untouched;
+  total.conflicts_before_trim += part.conflicts_before_trim;
+  total.conflicts_after_trim += part.conflicts_after_trim;
+  return total;
 }
 
-std::uint64_t add_task(TiesTile& tile, std::span<const float> tau, std::uint32_t threshold,
-                       float weight, Disjoint disjoint) noexcept {
-  // A threshold that is a NaN, of many, must not trim the others: each has to reach its sum.
-  constexpr std::uint32_t kSmallestNaN = 0x7f800001u;
-  const std::uint32_t cut = std::min(threshold, kSmallestNaN);
-  return disjoint == Disjoint::max ? HWY_DYNAMIC_DISPATCH(add_to_extremes)(tile, tau, cut, weight)
-                                   : HWY_DYNAMIC_DISPATCH(add_to_sums)(tile, tau, cut, weight);
+TiesScratch::TiesScratch(std::size_t most_elements)
+    : elements_(std::max(most_elements, kWhole)), memory_(kRows * elements_) {}
+
+TiesCounts merge_tile(const TiesRule& rule, base::Dtype dtype, std::span<const std::byte> base,
+                      std::span<TiesTask> tasks, TiesScratch& scratch, std::span<float> merged) {
+  if (merged.empty()) return {};
+  return merge_elements(rule, dtype, base.data(), tasks, scratch, merged.data(), merged.size());
 }
 
-TiesCounts count(const TiesTile& tile, std::size_t elements) noexcept {
-  return HWY_DYNAMIC_DISPATCH(count_tile)(tile, elements);
-}
-
-void finish(const TiesTile& tile, Disjoint disjoint, int cancelled_sign, float lambda,
-            std::span<float> merged) noexcept {
-  HWY_DYNAMIC_DISPATCH(finish_tile)(tile, disjoint, cancelled_sign, lambda, merged);
+std::int64_t count_signs(base::Dtype dtype, std::span<const std::byte> base,
+                         std::span<TiesTask> tasks, TiesScratch& scratch) {
+  const std::size_t elements = base.size() / base::element_bytes(dtype).value();
+  const TiesCounts counts =
+      merge_elements({}, dtype, base.data(), tasks, scratch, nullptr, elements);
+  return static_cast<std::int64_t>(counts.positive) - static_cast<std::int64_t>(counts.negative);
 }
 
 }  // namespace mpimerge::kernel

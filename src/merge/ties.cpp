@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 #include <cstring>
 
@@ -12,16 +13,18 @@
 #include "mpimerge/comm/agree.hpp"
 #include "mpimerge/comm/collectives.hpp"
 #include "mpimerge/kernel/convert.hpp"
-#include "mpimerge/kernel/task_vector.hpp"
 #include "mpimerge/plan/build.hpp"
-#include "mpimerge/select/threshold_search.hpp"
+#include "mpimerge/select/bracket_sample.hpp"
 
 namespace mpimerge::merge {
 namespace {
 
-// The accumulators of a tile and the tile of one task stay in the first-level cache while all tasks
-// pass.
-constexpr std::size_t kTile = 1024;
+// Long enough that the streams of the models are followed by the processor, short enough that the
+// base of a tile, widened, stays in the first-level cache.
+constexpr std::size_t kTile = 8192;
+// Blocks that are asked for ahead of the one in hand: 16 to 32 MiB on their way.
+constexpr std::size_t kReadAhead = 4;
+constexpr std::uint32_t kInfinityBits = 0x7f800000u;
 
 kernel::Disjoint disjoint_of(job::Aggregate aggregate) {
   switch (aggregate) {
@@ -32,98 +35,228 @@ kernel::Disjoint disjoint_of(job::Aggregate aggregate) {
   return kernel::Disjoint::mean;
 }
 
-void add(kernel::TiesCounts& total, const kernel::TiesCounts& part) {
-  total.positive += part.positive;
-  total.negative += part.negative;
-  total.cancelled += part.cancelled;
-  total.untouched += part.untouched;
-  total.conflicts_before_trim += part.conflicts_before_trim;
-  total.conflicts_after_trim += part.conflicts_after_trim;
+kernel::TiesRule rule_of(const job::Job& job) {
+  kernel::TiesRule rule;
+  rule.disjoint = disjoint_of(job.aggregate);
+  rule.lambda = static_cast<float>(job.lambda);
+  rule.may_have_nan = job.nan == job::NanPolicy::allow;
+  return rule;
 }
+
+std::vector<std::uint64_t> positions(const plan::Plan& plan, const job::Job& job) {
+  std::vector<std::uint64_t> list;
+  for (const job::Task& task : job.tasks)
+    list.push_back(plan.merged.value() - plan::trim_rank(plan.merged, task.density));
+  return list;
+}
+
+// The kernels of a tile know these; others are widened first.
+bool merges_directly(base::Dtype dtype) {
+  return dtype == base::Dtype::bf16 || dtype == base::Dtype::f16 || dtype == base::Dtype::f32;
+}
+
+int sign_of(std::int64_t difference) { return difference > 0 ? 1 : difference < 0 ? -1 : 0; }
 
 }  // namespace
 
-TiesMerge::TiesMerge(const plan::Plan& plan, const job::Job& job, ChunkStore& store)
+plan::PassOptions pass_options(const plan::Plan& plan, const job::Job& job) {
+  plan::PassOptions options;
+  const std::vector<std::uint64_t> sought = positions(plan, job);
+  options.trims = std::any_of(sought.begin(), sought.end(), [](std::uint64_t n) { return n > 0; });
+  options.selects = options.trims || job.nan == job::NanPolicy::error;
+  options.needs_sign = job.sign_tie == job::SignTie::majority;
+  return options;
+}
+
+TiesMerge::TiesMerge(const plan::Plan& plan, const plan::ReadPlan& reads, const job::Job& job,
+                     BlockStore& store)
     : plan_(plan),
+      reads_(reads),
       job_(job),
       store_(store),
-      disjoint_(disjoint_of(job.aggregate)),
+      passes_(pass_options(plan, job)),
       check_values_(job.nan == job::NanPolicy::error),
+      rule_(rule_of(job)),
+      search_(plan.merged.value(), positions(plan, job), reads.magnitudes),
       trims_(job.tasks.size()),
-      tile_(kTile),
+      final_sign_(!passes_.needs_sign),
       base_tile_(kTile),
-      task_tile_(kTile) {
-  for (std::size_t task = 0; task < trims_.size(); ++task) {
+      merged_tile_(kTile),
+      task_tiles_(kTile),
+      list_(kTile + kernel::kListPadding),
+      tile_tasks_(job.tasks.size()),
+      scratch_(kTile) {
+  for (std::size_t task = 0; task < trims_.size(); ++task)
     trims_[task].trim_rank = plan::trim_rank(plan.merged, job.tasks[task].density);
+}
+
+void TiesMerge::sample(const comm::Comm& comm) {
+  if (!passes_.trims) return;
+  const std::vector<plan::Block> blocks = plan::sample_blocks(plan_, store_.rank());
+  comm::collectively(comm, "sample", [&] {
+    for (const plan::Block& block : blocks) store_.read_ahead(block);
+  });
+  for (std::size_t first = 0; first < trims_.size(); first += plan::kTasksPerSample)
+    sample_brackets(comm, blocks, first, std::min(first + plan::kTasksPerSample, trims_.size()));
+}
+
+// Collective. The brackets of the tasks [first_task, last_task).
+void TiesMerge::sample_brackets(const comm::Comm& comm, const std::vector<plan::Block>& blocks,
+                                std::size_t first_task, std::size_t last_task) {
+  select::BracketSample sample(last_task - first_task);
+  comm::collectively(comm, "sample", [&] {
+    for (const plan::Block& block : blocks) {
+      const BlockData& data = store_.peek(block, first_task, last_task);
+      each_tile(data, [&](const Tile& tile) {
+        const std::span<const float> base = widen(data, tile, 0, base_tile_);
+        for (std::size_t task = first_task; task < last_task; ++task) {
+          // Everything is inside the widest bracket.
+          const kernel::BracketCount all =
+              kernel::count_bracket(dtype_of(data, tile, task + 1), raw(data, tile, task + 1), base,
+                                    kernel::Bracket{}, list_.data());
+          sample.add(task - first_task, std::span(list_).first(all.listed));
+        }
+      });
+    }
+  });
+  std::vector<std::uint64_t> wanted = positions(plan_, job_);
+  wanted = {wanted.begin() + static_cast<std::ptrdiff_t>(first_task),
+            wanted.begin() + static_cast<std::ptrdiff_t>(last_task)};
+  const std::vector<select::BracketGuess> guesses =
+      sample.brackets(comm, plan_.merged.value(), wanted, blocks.size());
+  for (std::size_t task = first_task; task < last_task; ++task) {
+    search_.narrow(task, guesses[task - first_task].bracket);
+    if (wanted[task - first_task] > 0)
+      trims_[task].threshold_bits = guesses[task - first_task].threshold;
   }
 }
 
 void TiesMerge::select(const comm::Comm& comm, const Progress& progress) {
-  std::vector<std::uint64_t> positions;
-  for (const TaskTrim& trim : trims_) positions.push_back(plan_.merged.value() - trim.trim_rank);
-  select::ThresholdSearch search(positions);
-  double passes_done = 0;
-  const Progress share_of_both = [&](double share) {
-    constexpr double kUsualPasses = 2;
-    if (progress) progress(std::min((passes_done + share) / kUsualPasses, 1.0));
-  };
-  while (!search.done()) {
+  signs_ = 0;
+  while (check_values_ || !search_.done()) {
     comm::collectively(comm, "select", [&] {
-      if (!search.needs_values() && !check_values_) return;
-      each_merged_chunk(share_of_both, [&](const ChunkData& chunk) {
-        for (std::size_t task = 0; task < trims_.size(); ++task) {
-          if (!search.wants(task) && !check_values_) continue;
-          each_tile(chunk,
-                    [&](const Tile& tile) { search.count(task, task_vector(chunk, tile, task)); });
-        }
+      if (!search_.needs_values() && !check_values_) return;
+      each_selected_block(progress, [&](const BlockData& block) {
+        each_tile(block, [&](const Tile& tile) { select_tile(block, tile); });
       });
     });
-    search.advance(comm);
     check_values_ = false;
-    ++passes_done;
+    if (counts_signs_) {
+      comm::all_reduce_sum(comm, std::span<std::int64_t>(&signs_, 1));
+      rule_.cancelled_sign = sign_of(signs_);
+      counts_signs_ = false;
+    }
+    search_.advance(comm);
   }
-  const std::vector<std::uint32_t> thresholds = search.thresholds();
+  const std::vector<std::uint32_t> thresholds = search_.thresholds();
   for (std::size_t task = 0; task < trims_.size(); ++task)
     trims_[task].threshold_bits = thresholds[task];
 }
 
-void TiesMerge::elect(const comm::Comm& comm, const Progress& progress) {
-  if (job_.sign_tie == job::SignTie::positive) return;
-  kernel::TiesCounts signs;
-  comm::collectively(comm, "elect", [&] {
-    each_merged_chunk(progress, [&](const ChunkData& chunk) {
-      each_tile(chunk, [&](const Tile& tile) {
-        add_all_tasks(chunk, tile, false);
-        add(signs, kernel::count(tile_, tile.base.size()));
-      });
-    });
-  });
-  std::array<std::uint64_t, 2> totals{signs.positive, signs.negative};
-  comm::all_reduce_sum(comm, std::span<std::uint64_t>(totals));
-  cancelled_sign_ = totals[0] > totals[1] ? 1 : totals[0] < totals[1] ? -1 : 0;
-  check_values_ = false;
+void TiesMerge::select_tile(const BlockData& block, const Tile& tile) {
+  const std::span<const float> base = widen(block, tile, 0, base_tile_);
+  for (std::size_t task = 0; task < trims_.size(); ++task) {
+    if (!search_.wants(task) && !check_values_) continue;
+    // A task that nothing is asked of is only looked at for its largest value.
+    constexpr kernel::Bracket kAboveAll{kernel::Bracket::kEnd - 1, kernel::Bracket::kEnd, {}, 0};
+    const kernel::Bracket& bracket = search_.wants(task) ? search_.bracket(task) : kAboveAll;
+    const kernel::BracketCount count = kernel::count_bracket(
+        dtype_of(block, tile, task + 1), raw(block, tile, task + 1), base, bracket, list_.data());
+    if (check_values_ && count.largest >= kInfinityBits) refuse_non_finite(block, tile, task);
+    search_.add(task, count, std::span(list_).first(count.listed));
+  }
+  if (counts_signs_) signs_ += tile_signs(block, tile);
 }
 
-void TiesMerge::merge_chunk(const ChunkData& chunk, std::span<std::byte> out) {
-  const base::Dtype out_type = plan_.groups[chunk.group].dtype;
-  const std::size_t out_bytes = base::element_bytes(out_type).value();
-  for (std::size_t segment = 0; segment < chunk.segments.size(); ++segment) {
-    const plan::Segment& part = chunk.segments[segment];
-    if (plan_.tensors[part.tensor].role != plan::Role::copy) continue;
-    const auto from = chunk.bytes(0, segment);
-    std::memcpy(out.data() + part.chunk_offset.value() * out_bytes, from.data(), from.size());
+// Collective. Which sign is elected more often in the sample, with the thresholds that it has, and
+// whether that can be trusted: the blocks' differences say how far chance may have led.
+void TiesMerge::guess_sign(const comm::Comm& comm) {
+  if (!passes_.needs_sign) return;
+  std::array<std::int64_t, 2> sums{};  // of the blocks' differences, and of their squares
+  comm::collectively(comm, "sample", [&] {
+    for (const plan::Block& block : plan::sample_blocks(plan_, store_.rank())) {
+      const BlockData& data = store_.peek(block, 0, trims_.size());
+      std::int64_t of_block = 0;
+      each_tile(data, [&](const Tile& tile) { of_block += tile_signs(data, tile); });
+      sums[0] += of_block;
+      sums[1] += of_block * of_block;
+    }
+  });
+  comm::all_reduce_sum(comm, std::span<std::int64_t>(sums));
+  rule_.cancelled_sign = sign_of(sums[0]);
+  constexpr double kStandardDeviations = 5;
+  counts_signs_ = std::abs(static_cast<double>(sums[0])) <
+                  kStandardDeviations * std::sqrt(static_cast<double>(sums[1]));
+}
+
+void TiesMerge::merge_chunk(std::size_t group, std::uint64_t round, std::span<std::byte> out) {
+  const base::ElementRange chunk = plan_.chunk(group, store_.rank(), round);
+  const std::vector<plan::Block> blocks = plan::blocks(reads_, group, chunk);
+  for (std::size_t number = 0; number < blocks.size(); ++number) {
+    if (number + kReadAhead < blocks.size()) store_.read_ahead(blocks[number + kReadAhead]);
+    merge_block(store_.load(blocks[number]), chunk.begin, out);
   }
-  each_tile(chunk, [&](const Tile& tile) {
-    add_all_tasks(chunk, tile, true);
-    add(counts_, kernel::count(tile_, tile.base.size()));
-    const std::span<float> merged = tile.base;  // in place
-    kernel::finish(tile_, disjoint_, cancelled_sign_, static_cast<float>(job_.lambda), merged);
-    const std::size_t first = chunk.segments[tile.segment].chunk_offset.value() + tile.begin;
+}
+
+void TiesMerge::merge_block(const BlockData& block, base::Elements chunk_begin,
+                            std::span<std::byte> out) {
+  const base::Dtype out_type = plan_.groups[block.group].dtype;
+  const std::size_t out_bytes = base::element_bytes(out_type).value();
+  const std::size_t block_begin = (block.range.begin - chunk_begin).value();
+  for (std::size_t segment = 0; segment < block.segments.size(); ++segment) {
+    const plan::Segment& part = block.segments[segment];
+    if (plan_.tensors[part.tensor].role != plan::Role::copy) continue;
+    const auto from = block.bytes(0, segment);
+    std::memcpy(out.data() + (block_begin + part.chunk_offset.value()) * out_bytes, from.data(),
+                from.size());
+  }
+  each_tile(block, [&](const Tile& tile) {
+    merge_tile(block, tile);
+    const std::span<const float> merged = std::span(merged_tile_).first(tile.elements);
+    const std::size_t first =
+        block_begin + block.segments[tile.segment].chunk_offset.value() + tile.begin;
     kernel::from_f32(out_type, merged, out.subspan(first * out_bytes, merged.size() * out_bytes));
   });
 }
 
-void TiesMerge::reduce(const comm::Comm& comm) {
+// Makes the tasks of a tile ready for the kernels. The base's values come with them, in a type that
+// all share: as they are read, or widened.
+TiesMerge::Shared TiesMerge::share(const BlockData& block, const Tile& tile) {
+  const base::Dtype dtype = dtype_of(block, tile, 0);
+  bool direct = merges_directly(dtype);
+  for (std::size_t task = 0; task < trims_.size(); ++task)
+    direct = direct && dtype_of(block, tile, task + 1) == dtype;
+  if (!direct) task_tiles_.resize(trims_.size() * kTile);
+  for (std::size_t task = 0; task < trims_.size(); ++task) {
+    kernel::TiesTask& part = tile_tasks_[task];
+    part.threshold = trims_[task].threshold_bits;
+    part.weight = static_cast<float>(job_.tasks[task].weight);
+    part.kept = 0;
+    part.values = raw(block, tile, task + 1).data();
+    if (direct) continue;
+    const auto widened = std::span(task_tiles_).subspan(task * kTile, tile.elements);
+    kernel::to_f32(dtype_of(block, tile, task + 1), raw(block, tile, task + 1), widened);
+    part.values = reinterpret_cast<const std::byte*>(widened.data());
+  }
+  if (direct) return {dtype, raw(block, tile, 0)};
+  return {base::Dtype::f32, std::as_bytes(widen(block, tile, 0, merged_tile_))};
+}
+
+// Leaves the merged parameters in merged_tile_.
+void TiesMerge::merge_tile(const BlockData& block, const Tile& tile) {
+  const Shared shared = share(block, tile);
+  counts_ += kernel::merge_tile(rule_, shared.dtype, shared.base, tile_tasks_, scratch_,
+                                std::span(merged_tile_).first(tile.elements));
+  for (std::size_t task = 0; task < trims_.size(); ++task)
+    trims_[task].kept += tile_tasks_[task].kept;
+}
+
+std::int64_t TiesMerge::tile_signs(const BlockData& block, const Tile& tile) {
+  const Shared shared = share(block, tile);
+  return kernel::count_signs(shared.dtype, shared.base, tile_tasks_, scratch_);
+}
+
+bool TiesMerge::settle(const comm::Comm& comm) {
   std::vector<std::uint64_t> totals{counts_.positive,
                                     counts_.negative,
                                     counts_.cancelled,
@@ -132,77 +265,80 @@ void TiesMerge::reduce(const comm::Comm& comm) {
                                     counts_.conflicts_after_trim};
   for (const TaskTrim& trim : trims_) totals.push_back(trim.kept);
   comm::all_reduce_sum(comm, std::span<std::uint64_t>(totals));
+  const int sign = totals[0] > totals[1] ? 1 : totals[0] < totals[1] ? -1 : 0;
+  // Only where something cancelled does the sign matter, and 0 acts as −1 but for the maximum.
+  const auto acts_as = [&](int of) {
+    return of == 0 && rule_.disjoint != kernel::Disjoint::max ? -1 : of;
+  };
+  const bool right =
+      final_sign_ || totals[2] == 0 || acts_as(sign) == acts_as(rule_.cancelled_sign);
+  if (!right) {
+    rule_.cancelled_sign = sign;
+    final_sign_ = true;
+    counts_ = {};
+    for (TaskTrim& trim : trims_) trim.kept = 0;
+    return false;
+  }
   counts_ = {totals[0], totals[1], totals[2], totals[3], totals[4], totals[5]};
   for (std::size_t task = 0; task < trims_.size(); ++task) trims_[task].kept = totals[6 + task];
+  return true;
 }
 
-void TiesMerge::each_merged_chunk(const Progress& progress,
-                                  const std::function<void(const ChunkData&)>& visit) {
-  std::vector<std::size_t> groups;
-  std::uint64_t rounds = 0;
+void TiesMerge::each_selected_block(const Progress& progress,
+                                    const std::function<void(const BlockData&)>& visit) {
+  std::vector<plan::Block> blocks;
   for (std::size_t group = 0; group < plan_.groups.size(); ++group) {
     if (!plan_.merges(group)) continue;
-    groups.push_back(group);
-    rounds += plan_.rounds(group);
-  }
-  std::uint64_t done = 0;
-  for (const std::size_t group : groups) {
     for (std::uint64_t round = 0; round < plan_.rounds(group); ++round) {
-      visit(store_.load(group, round));
-      if (progress) progress(static_cast<double>(++done) / static_cast<double>(rounds));
+      const auto part = plan::blocks(reads_, group, plan_.chunk(group, store_.rank(), round));
+      blocks.insert(blocks.end(), part.begin(), part.end());
     }
+  }
+  for (std::size_t number = 0; number < blocks.size(); ++number) {
+    if (number + kReadAhead < blocks.size()) store_.read_ahead(blocks[number + kReadAhead]);
+    visit(store_.load(blocks[number]));
+    if (progress) progress(static_cast<double>(number + 1) / static_cast<double>(blocks.size()));
   }
 }
 
 template <class Visit>
-void TiesMerge::each_tile(const ChunkData& chunk, Visit visit) {
-  for (std::size_t segment = 0; segment < chunk.segments.size(); ++segment) {
-    const plan::Segment& part = chunk.segments[segment];
+void TiesMerge::each_tile(const BlockData& block, Visit visit) {
+  for (std::size_t segment = 0; segment < block.segments.size(); ++segment) {
+    const plan::Segment& part = block.segments[segment];
     if (plan_.tensors[part.tensor].role != plan::Role::merge) continue;
     const std::size_t elements = part.elements.count().value();
-    for (std::size_t begin = 0; begin < elements; begin += kTile) {
-      const std::span<float> base(base_tile_.data(), std::min(kTile, elements - begin));
-      widen(chunk, segment, 0, begin, base);
-      visit(Tile{segment, begin, base});
-    }
+    for (std::size_t begin = 0; begin < elements; begin += kTile)
+      visit(Tile{segment, begin, std::min(kTile, elements - begin)});
   }
 }
 
-void TiesMerge::widen(const ChunkData& chunk, std::size_t segment, std::size_t source,
-                      std::size_t begin, std::span<float> to) const {
-  const base::Dtype dtype = plan_.sources[source].extents[chunk.segments[segment].tensor].dtype;
-  const std::size_t bytes = base::element_bytes(dtype).value();
-  kernel::to_f32(dtype, chunk.bytes(source, segment).subspan(begin * bytes, to.size() * bytes), to);
+base::Dtype TiesMerge::dtype_of(const BlockData& block, const Tile& tile,
+                                std::size_t source) const {
+  return plan_.sources[source].extents[block.segments[tile.segment].tensor].dtype;
 }
 
-std::span<const float> TiesMerge::task_vector(const ChunkData& chunk, const Tile& tile,
-                                              std::size_t task) {
-  const std::span<float> tau(task_tile_.data(), tile.base.size());
-  widen(chunk, tile.segment, task + 1, tile.begin, tau);
-  kernel::subtract_base(tau, tile.base);
-  if (check_values_) {
-    if (const auto found = kernel::first_non_finite(tau))
-      refuse_non_finite(chunk, tile, task, *found);
-  }
-  return tau;
+std::span<const std::byte> TiesMerge::raw(const BlockData& block, const Tile& tile,
+                                          std::size_t source) const {
+  const std::size_t bytes = base::element_bytes(dtype_of(block, tile, source)).value();
+  return block.bytes(source, tile.segment).subspan(tile.begin * bytes, tile.elements * bytes);
 }
 
-void TiesMerge::add_all_tasks(const ChunkData& chunk, const Tile& tile, bool count_kept) {
-  tile_.clear();
-  for (std::size_t task = 0; task < trims_.size(); ++task) {
-    const auto weight = static_cast<float>(job_.tasks[task].weight);
-    const std::uint64_t kept = kernel::add_task(tile_, task_vector(chunk, tile, task),
-                                                trims_[task].threshold_bits, weight, disjoint_);
-    if (count_kept) trims_[task].kept += kept;
-  }
+std::span<float> TiesMerge::widen(const BlockData& block, const Tile& tile, std::size_t source,
+                                  std::vector<float>& to) const {
+  const std::span<float> values = std::span(to).first(tile.elements);
+  kernel::to_f32(dtype_of(block, tile, source), raw(block, tile, source), values);
+  return values;
 }
 
-void TiesMerge::refuse_non_finite(const ChunkData& chunk, const Tile& tile, std::size_t task,
-                                  std::size_t element) const {
-  const plan::Segment& part = chunk.segments[tile.segment];
-  const std::size_t source = std::isfinite(tile.base[element]) ? task + 1 : 0;
-  float value = 0;
-  widen(chunk, tile.segment, source, tile.begin + element, {&value, 1});
+void TiesMerge::refuse_non_finite(const BlockData& block, const Tile& tile, std::size_t task) {
+  const std::span<const float> base = widen(block, tile, 0, base_tile_);
+  const std::span<const float> values = widen(block, tile, task + 1, task_tiles_);
+  std::size_t element = 0;
+  while (std::isfinite(values[element] - base[element])) ++element;
+  const plan::Segment& part = block.segments[tile.segment];
+  const bool base_is_finite = std::isfinite(base[element]);
+  const std::size_t source = base_is_finite ? task + 1 : 0;
+  const float value = base_is_finite ? values[element] : base[element];
   const char* what = std::isnan(value) ? "is NaN"
                      : std::isinf(value)
                          ? "is infinite in float32"

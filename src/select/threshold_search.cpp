@@ -1,40 +1,126 @@
 #include "mpimerge/select/threshold_search.hpp"
 
 #include <algorithm>
-#include <bit>
+#include <array>
 #include <stdexcept>
 
 #include "mpimerge/comm/collectives.hpp"
 
-#include "select/digits.hpp"
+#include "select/bracket_contents.hpp"
 
 namespace mpimerge::select {
 namespace {
 
-constexpr std::size_t kLanes = 4;
+using kernel::Bracket;
+using kernel::BracketCount;
 
-constexpr std::uint32_t magnitude(float value) noexcept {
-  return std::bit_cast<std::uint32_t>(value) & 0x7fffffffu;
-}
+constexpr std::size_t kNumbers = BracketContents::kBins + 1;
+static_assert(kNumbers * sizeof(std::uint64_t) == ThresholdSearch::kBytesPerTask);
 
 }  // namespace
 
-ThresholdSearch::ThresholdSearch(const std::vector<std::uint64_t>& positions, base::Bytes memory)
-    : states_(positions.size()), memory_left_(memory.value() / sizeof(std::uint32_t)) {
-  static_assert(kDigits.size() == kRounds);
-  for (std::size_t task = 0; task < positions.size(); ++task)
+struct ThresholdSearch::State {
+  std::uint64_t position = 0;  ///< 1-based: of all elements until `certain`, then of the bracket's
+  Bracket bracket{};
+  bool certain = false;  ///< the threshold lies in the bracket, known by counting
+  bool found = false;    ///< the bracket has one magnitude left
+  bool begun = false;    ///< `contents` is open for the elements of this round
+  bool holds = false;    ///< this rank knows all its elements in the bracket: no need to look again
+  std::uint64_t above = 0;
+  std::array<std::uint64_t, Bracket::kMostAtoms> atoms{};
+  Bracket atoms_of{};  ///< whose atoms these are
+  BracketContents contents{};
+
+  void fill(std::span<std::uint64_t> numbers) const;
+  void take(std::span<const std::uint64_t> numbers, std::uint64_t elements);
+  void end_round(std::uint64_t& memory_left);
+};
+
+// This rank's counts: `above`, then the bins.
+void ThresholdSearch::State::fill(std::span<std::uint64_t> numbers) const {
+  numbers[0] = above;
+  const std::span<std::uint64_t> counts = numbers.subspan(1);
+  contents.count(bracket, counts);
+  const unsigned shift = BracketContents::bin_shift(bracket);
+  for (std::size_t atom = 0; atom < atoms_of.atom_count; ++atom) {
+    const std::uint32_t magnitude = atoms_of.atoms[atom];
+    if (magnitude >= bracket.low && magnitude < bracket.high)
+      counts[(magnitude - bracket.low) >> shift] += atoms[atom];
+  }
+}
+
+// Counts of all ranks: narrows the bracket to the bin that has the position.
+void ThresholdSearch::State::take(std::span<const std::uint64_t> numbers, std::uint64_t elements) {
+  const std::span<const std::uint64_t> counts = numbers.subspan(1);
+  if (!certain) {
+    std::uint64_t inside = 0;
+    for (const std::uint64_t count : counts) inside += count;
+    const std::uint64_t below = elements - numbers[0] - inside;
+    // Equal on all ranks, so all leave together.
+    if (numbers[0] + inside > elements || (bracket.low == 0 && below > 0))
+      throw std::logic_error("other elements were counted than there are");
+    certain = true;
+    if (position <= below) {
+      bracket = {0, bracket.low, {}, 0};
+      holds = false;
+      return;
+    }
+    if (position > below + inside) {
+      position -= below + inside;
+      bracket = {bracket.high, Bracket::kEnd, {}, 0};
+      holds = false;
+      return;
+    }
+    position -= below;
+  }
+  const unsigned shift = BracketContents::bin_shift(bracket);
+  std::size_t bin = 0;
+  while (bin < counts.size() && position > counts[bin]) position -= counts[bin++];
+  if (bin == counts.size())
+    throw std::logic_error("the threshold's position lies beyond the elements counted");
+  bracket.low += static_cast<std::uint32_t>(bin << shift);
+  bracket.high = std::min(bracket.high, bracket.low + (1u << shift));
+  bracket.atom_count = 0;
+  found = bracket.high - bracket.low == 1;
+}
+
+// After `take`: forgets what the next round cannot use.
+void ThresholdSearch::State::end_round(std::uint64_t& memory_left) {
+  above = 0;
+  begun = false;
+  if (holds && !found) return;
+  contents.close(memory_left);
+  atoms = {};
+  atoms_of = {};
+}
+
+ThresholdSearch::ThresholdSearch(std::uint64_t elements,
+                                 const std::vector<std::uint64_t>& positions, base::Bytes memory)
+    : elements_(elements), memory_left_(memory.value()), states_(positions.size()) {
+  for (std::size_t task = 0; task < positions.size(); ++task) {
+    if (positions[task] > elements)
+      throw std::logic_error("the threshold's position lies beyond the elements");
     states_[task].position = positions[task];
-  const bool nothing_asked =
-      std::all_of(positions.begin(), positions.end(), [](std::uint64_t n) { return n == 0; });
-  if (nothing_asked) round_ = kRounds;
-  if (done()) return;
-  counts_.assign(states_.size() * kDigits[0].bins(), 0);
-  lanes_.assign(kLanes * kDigits[0].bins(), 0);
+    states_[task].found = positions[task] == 0;
+  }
+}
+
+ThresholdSearch::ThresholdSearch(ThresholdSearch&&) noexcept = default;
+ThresholdSearch& ThresholdSearch::operator=(ThresholdSearch&&) noexcept = default;
+ThresholdSearch::~ThresholdSearch() = default;
+
+void ThresholdSearch::narrow(std::size_t task, const Bracket& bracket) {
+  if (!states_[task].found) states_[task].bracket = bracket;
+}
+
+bool ThresholdSearch::done() const noexcept {
+  return std::all_of(states_.begin(), states_.end(),
+                     [](const State& state) { return state.found; });
 }
 
 bool ThresholdSearch::wants(std::size_t task) const noexcept {
   const State& state = states_[task];
-  return !done() && state.position > 0 && !(round_ == 2 && state.keeps_left);
+  return !state.found && !(state.holds && state.certain);
 }
 
 bool ThresholdSearch::needs_values() const noexcept {
@@ -44,98 +130,50 @@ bool ThresholdSearch::needs_values() const noexcept {
   return false;
 }
 
-void ThresholdSearch::count(std::size_t task, std::span<const float> values) {
+const Bracket& ThresholdSearch::bracket(std::size_t task) const noexcept {
+  return states_[task].bracket;
+}
+
+void ThresholdSearch::add(std::size_t task, const BracketCount& count,
+                          std::span<const std::uint32_t> list) {
   if (!wants(task)) return;
-  if (round_ == 0) return count_first_digit(task, values);
   State& state = states_[task];
-  const std::uint32_t first_digit = round_ == 1 ? state.prefix : state.prefix >> kDigits[1].width;
-  if (found_.size() < values.size() + kFoundPadding) found_.resize(values.size() + kFoundPadding);
-  const std::size_t count = find_first_digit(values, first_digit, found_.data());
-  const std::span<const std::uint32_t> found(found_.data(), count);
-  count_left(task, found);
-  if (round_ == 1) keep_left(state, found);
-}
-
-void ThresholdSearch::count_first_digit(std::size_t task, std::span<const float> values) {
-  constexpr std::uint64_t kMostPerLane = 0xffffffffu;
-  if (task != lanes_task_ || lanes_elements_ + values.size() > kMostPerLane) flush_lanes();
-  lanes_task_ = task;
-  lanes_elements_ += values.size();
-  constexpr std::size_t kBins = kDigits[0].bins();
-  std::uint32_t* const lanes = lanes_.data();
-  std::size_t i = 0;
-  for (; i + kLanes <= values.size(); i += kLanes) {
-    for (std::size_t lane = 0; lane < kLanes; ++lane) {
-      ++lanes[lane * kBins + (magnitude(values[i + lane]) >> kDigits[0].shift)];
-    }
+  if (!state.begun) {
+    state.contents.open(state.bracket, memory_left_);
+    state.atoms_of = state.bracket;
+    state.begun = true;
   }
-  for (; i < values.size(); ++i) ++lanes[magnitude(values[i]) >> kDigits[0].shift];
-}
-
-void ThresholdSearch::flush_lanes() {
-  if (lanes_elements_ == 0) return;
-  constexpr std::size_t kBins = kDigits[0].bins();
-  for (std::size_t bin = 0; bin < kBins; ++bin) {
-    for (std::size_t lane = 0; lane < kLanes; ++lane)
-      counts_[lanes_task_ * kBins + bin] += lanes_[lane * kBins + bin];
-  }
-  std::fill(lanes_.begin(), lanes_.end(), 0u);
-  lanes_elements_ = 0;
-}
-
-// All of `magnitudes` have the task's first digit.
-void ThresholdSearch::count_left(std::size_t task, std::span<const std::uint32_t> magnitudes) {
-  const Digit digit = kDigits[static_cast<std::size_t>(round_)];
-  const std::uint32_t prefix = states_[task].prefix;
-  const std::uint32_t mask = static_cast<std::uint32_t>(digit.bins()) - 1;
-  std::uint64_t* const bins = counts_.data() + task * digit.bins();
-  for (const std::uint32_t key : magnitudes) {
-    if ((key >> (digit.shift + digit.width)) == prefix) ++bins[(key >> digit.shift) & mask];
-  }
-}
-
-void ThresholdSearch::keep_left(State& state, std::span<const std::uint32_t> magnitudes) {
-  if (!state.keeps_left) return;
-  if (magnitudes.size() <= memory_left_) {
-    memory_left_ -= magnitudes.size();
-    state.left.insert(state.left.end(), magnitudes.begin(), magnitudes.end());
-    return;
-  }
-  memory_left_ += state.left.size();
-  state.keeps_left = false;
-  state.left = {};
+  state.above += count.above;
+  for (std::size_t atom = 0; atom < state.atoms_of.atom_count; ++atom)
+    state.atoms[atom] += count.atoms[atom];
+  state.contents.add(list, memory_left_);
 }
 
 void ThresholdSearch::advance(const comm::Comm& comm) {
-  flush_lanes();
-  comm::all_reduce_sum(comm, std::span<std::uint64_t>(counts_));
-  const Digit digit = kDigits[static_cast<std::size_t>(round_)];
-  for (std::size_t task = 0; task < states_.size(); ++task) {
-    State& state = states_[task];
-    if (state.position == 0) continue;
-    const std::uint64_t* const bins = counts_.data() + task * digit.bins();
-    std::size_t bin = 0;
-    while (bin < digit.bins() && state.position > bins[bin]) state.position -= bins[bin++];
-    // Equal on all ranks, so all leave together.
-    if (bin == digit.bins())
-      throw std::logic_error("the threshold's position lies beyond the elements counted");
-    state.prefix = (state.prefix << digit.width) | static_cast<std::uint32_t>(bin);
+  std::vector<State*> open;
+  for (State& state : states_) {
+    if (!state.found) open.push_back(&state);
   }
-  ++round_;
-  lanes_ = {};
-  if (done()) return;
-  counts_.assign(states_.size() * kDigits[static_cast<std::size_t>(round_)].bins(), 0);
-  if (round_ < 2) return;
-  for (std::size_t task = 0; task < states_.size(); ++task) {
-    if (states_[task].position > 0 && states_[task].keeps_left)
-      count_left(task, states_[task].left);
-    states_[task].left = {};
+  for (std::size_t begin = 0; begin < open.size(); begin += kTasksPerRound) {
+    const std::size_t size = std::min(kTasksPerRound, open.size() - begin);
+    counts_.assign(size * kNumbers, 0);
+    const std::span<std::uint64_t> counts(counts_);
+    for (std::size_t number = 0; number < size; ++number)
+      open[begin + number]->fill(counts.subspan(number * kNumbers, kNumbers));
+    comm::all_reduce_sum(comm, counts);
+    for (std::size_t number = 0; number < size; ++number) {
+      State& state = *open[begin + number];
+      state.holds = state.contents.exact();
+      state.take(counts.subspan(number * kNumbers, kNumbers), elements_);
+      state.end_round(memory_left_);
+    }
   }
+  counts_ = {};
 }
 
 std::vector<std::uint32_t> ThresholdSearch::thresholds() const {
   std::vector<std::uint32_t> bits;
-  for (const State& state : states_) bits.push_back(state.prefix);
+  for (const State& state : states_) bits.push_back(state.position == 0 ? 0 : state.bracket.low);
   return bits;
 }
 

@@ -209,6 +209,17 @@ def diff_never_finds_infinity_close(context):
 
 
 @cases.case("cli")
+def diff_compares_floats_of_eight_bits_by_value(context):
+    # 1.0 and the number after it: 1.125 with three bits of mantissa, 1.25 with two.
+    for dtype, one, step in (("F8_E4M3", 0x38, 0.125), ("F8_E5M2", 0x3C, 0.25)):
+        store(context, "a", {"w": tensors.round_to("F32", (1,), [1.0]), "x": tensors.raw(dtype, (2,), bytes([one, one]))})
+        store(context, "b", {"w": tensors.round_to("F32", (1,), [1.0]), "x": tensors.raw(dtype, (2,), bytes([one, one + 1]))})
+        for options, code in (((), 1), (("--atol", str(step)), 0), (("--atol", str(0.99 * step)), 1)):
+            outcome = diff(context, "a", "b", *options)
+            expect(outcome.code == code, f"{dtype} {' '.join(options)} gives {outcome.code}: {outcome.out}")
+
+
+@cases.case("cli")
 def diff_finds_a_nan(context):
     store(context, "a", {"x": tensors.round_to("F32", (3,), [1, np.nan, 3])})
     store(context, "b", {"x": tensors.round_to("F32", (3,), [1, 2, 3])})

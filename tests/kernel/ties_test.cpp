@@ -13,6 +13,8 @@
 
 #include <gtest/gtest.h>
 
+#include "mpimerge/kernel/convert.hpp"
+
 #include "support/reference/ties.hpp"
 
 namespace mpimerge::kernel {
@@ -36,39 +38,73 @@ test::reference::Disjoint reference_of(Disjoint disjoint) {
   return test::reference::Disjoint::mean;
 }
 
-// A copy that begins one element off any vector's alignment and ends with its allocation.
-class Unaligned {
+// A model's values as a file holds them: from an odd byte on, ending with their allocation.
+class Stored {
  public:
-  explicit Unaligned(const std::vector<float>& values) : memory_(values.size() + 1) {
-    std::copy(values.begin(), values.end(), memory_.begin() + 1);
+  Stored(base::Dtype dtype, const std::vector<float>& values)
+      : memory_(1 + values.size() * base::element_bytes(dtype).value()) {
+    from_f32(dtype, values, std::span(memory_).subspan(1));
   }
-  std::span<float> span() { return std::span(memory_).subspan(1); }
-  std::vector<float> values() const { return {memory_.begin() + 1, memory_.end()}; }
+  const std::byte* data() const { return memory_.data() + 1; }
+  std::span<const std::byte> bytes() const { return std::span(memory_).subspan(1); }
 
  private:
-  std::vector<float> memory_;
+  std::vector<std::byte> memory_;
 };
 
-// What the kernels make of whole vectors, through a tile that is larger than they are.
-TiesResult through_a_tile(const std::vector<float>& base, const std::vector<TiesTask>& tasks,
-                          Disjoint disjoint, int cancelled_sign, float lambda) {
-  TiesTile tile(base.size() + 5);
+std::vector<float> rounded(base::Dtype dtype, const std::vector<float>& values) {
+  const Stored stored(dtype, values);
+  std::vector<float> result(values.size());
+  to_f32(dtype, {stored.data(), values.size() * base::element_bytes(dtype).value()}, result);
+  return result;
+}
+
+// What a task's values are whose difference to the base is nearest to τ.
+std::vector<float> values_of(base::Dtype dtype, const std::vector<float>& base,
+                             const std::vector<float>& tau) {
+  std::vector<float> values;
+  for (std::size_t i = 0; i < base.size(); ++i) values.push_back(base[i] + tau[i]);
+  return rounded(dtype, values);
+}
+
+// What the kernel makes of whole vectors, with scratch rows that are longer than they are.
+TiesResult through_a_tile(base::Dtype dtype, const std::vector<float>& base,
+                          const std::vector<TiesTask>& tasks, const TiesRule& rule) {
+  std::vector<Stored> stored;
+  for (const TiesTask& task : tasks) stored.emplace_back(dtype, values_of(dtype, base, task.tau));
+  std::vector<kernel::TiesTask> parts;
+  for (std::size_t number = 0; number < tasks.size(); ++number)
+    parts.push_back({stored[number].data(), tasks[number].threshold, tasks[number].weight, 1000});
+  // From an odd float on; behind the end stands what must stay.
+  std::vector<float> memory(base.size() + 1 + 16, 77.0F);
+  const Stored stored_base(dtype, base);
+  TiesScratch scratch(base.size() + 5);
+
+  const TiesCounts counts = merge_tile(rule, dtype, stored_base.bytes(), parts, scratch,
+                                       std::span(memory).subspan(1, base.size()));
+
+  EXPECT_EQ(
+      count_signs(dtype, stored_base.bytes(), parts, scratch),
+      static_cast<std::int64_t>(counts.positive) - static_cast<std::int64_t>(counts.negative));
   TiesResult result;
-  for (const TiesTask& task : tasks) {
-    Unaligned tau(task.tau);
-    result.kept.push_back(add_task(tile, tau.span(), task.threshold, task.weight, disjoint));
+  for (const auto& part : parts) {
+    EXPECT_EQ(part.kept % 2, 0U);  // counted twice
+    result.kept.push_back((part.kept - 1000) / 2);
   }
-  const TiesCounts counts = count(tile, base.size());
   result.positive = counts.positive;
   result.negative = counts.negative;
   result.cancelled = counts.cancelled;
   result.untouched = counts.untouched;
   result.conflicts_before_trim = counts.conflicts_before_trim;
   result.conflicts_after_trim = counts.conflicts_after_trim;
-  Unaligned merged(base);
-  finish(tile, disjoint, cancelled_sign, lambda, merged.span());
-  result.merged = merged.values();
+  const auto end = memory.begin() + 1 + static_cast<std::ptrdiff_t>(base.size());
+  result.merged.assign(memory.begin() + 1, end);
+  EXPECT_TRUE(std::all_of(end, memory.end(), [](float value) { return value == 77.0F; }));
   return result;
+}
+
+TiesRule rule_of(Disjoint disjoint, int cancelled_sign, float lambda) {
+  return {disjoint, cancelled_sign, lambda, false};
 }
 
 void expect_same(const TiesResult& found, const TiesResult& expected) {
@@ -119,142 +155,214 @@ std::uint32_t awkward_threshold(std::mt19937_64& random, const std::vector<float
   return test::reference::magnitude_bits(tau[random() % tau.size()]);
 }
 
-std::vector<TiesTask> awkward_tasks(std::mt19937_64& random, std::size_t elements) {
+enum class Weights { one, any };
+
+// Tasks whose τ are differences of values of that type.
+std::vector<TiesTask> awkward_tasks(std::mt19937_64& random, base::Dtype dtype, Weights weights,
+                                    const std::vector<float>& base) {
   constexpr float kWeights[] = {1.0F, 1.0F, 0.5F, 0.3F, -1.0F, -0.7F, 0.0F, 0x1p-100F};
-  std::vector<TiesTask> tasks(1 + random() % 9);
+  // Up to a few groups of tasks that run through registers together.
+  std::vector<TiesTask> tasks(1 + random() % 19);
   for (TiesTask& task : tasks) {
-    task.tau = awkward_values(random, elements);
-    task.weight = kWeights[random() % std::size(kWeights)];
+    const std::vector<float> values = values_of(dtype, base, awkward_values(random, base.size()));
+    for (std::size_t i = 0; i < base.size(); ++i) {
+      const float tau = values[i] - base[i];
+      task.tau.push_back(std::isfinite(tau) ? tau : 0.0F);
+    }
+    if (weights == Weights::any) task.weight = kWeights[random() % std::size(kWeights)];
     task.threshold = awkward_threshold(random, task.tau);
   }
   return tasks;
 }
 
-class Ties : public testing::TestWithParam<std::tuple<Disjoint, int>> {
- protected:
-  static Disjoint disjoint() { return std::get<0>(GetParam()); }
-  static int cancelled_sign() { return std::get<1>(GetParam()); }
+using Case = std::tuple<Disjoint, int, base::Dtype, Weights>;
 
-  static void expect_as_reference(const std::vector<float>& base,
-                                  const std::vector<TiesTask>& tasks, float lambda) {
-    expect_same(
-        through_a_tile(base, tasks, disjoint(), cancelled_sign(), lambda),
-        test::reference::ties(base, tasks, reference_of(disjoint()), cancelled_sign(), lambda));
+class Ties : public testing::TestWithParam<Case> {
+ protected:
+  static TiesRule rule(float lambda = 1.0F) {
+    return rule_of(std::get<0>(GetParam()), std::get<1>(GetParam()), lambda);
   }
+  static base::Dtype dtype() { return std::get<2>(GetParam()); }
+  static Weights weights() { return std::get<3>(GetParam()); }
+
+  std::vector<float> some_base(std::size_t elements) {
+    std::vector<float> base = rounded(dtype(), awkward_values(random_, elements));
+    for (float& value : base) value = std::isfinite(value) ? value : 1.0F;
+    return base;
+  }
+  std::vector<TiesTask> some_tasks(const std::vector<float>& base) {
+    return awkward_tasks(random_, dtype(), weights(), base);
+  }
+
+  // The reference works on τ; what the file's type can hold of it is what both get.
+  static void expect_as_reference(const std::vector<float>& base, std::vector<TiesTask> tasks,
+                                  const TiesRule& rule) {
+    const TiesResult found = through_a_tile(dtype(), base, tasks, rule);
+    for (TiesTask& task : tasks) {
+      const std::vector<float> values = values_of(dtype(), base, task.tau);
+      for (std::size_t i = 0; i < base.size(); ++i) task.tau[i] = values[i] - base[i];
+    }
+    expect_same(found, test::reference::ties(base, tasks, reference_of(rule.disjoint),
+                                             rule.cancelled_sign, rule.lambda));
+  }
+
+  std::mt19937_64 random_{31};
 };
 
 TEST_P(Ties, EqualsTheReferenceOnRandomTiles) {
-  std::mt19937_64 random(31);
   constexpr float kLambdas[] = {1.0F, 0.3F, -1.0F, 0.0F};
-  for (int times = 0; times < 200; ++times) {
-    const std::size_t elements = random() % 71;
-    const std::vector<float> base = awkward_values(random, elements);
-    const std::vector<TiesTask> tasks = awkward_tasks(random, elements);
-    expect_as_reference(base, tasks, kLambdas[random() % std::size(kLambdas)]);
+  for (int times = 0; times < 60; ++times) {
+    const std::vector<float> base = some_base(random_() % 200);
+    expect_as_reference(base, some_tasks(base), rule(kLambdas[random_() % std::size(kLambdas)]));
+  }
+}
+
+TEST_P(Ties, EqualsTheReferenceWhereValuesMayBeNaNButAreNot) {
+  for (int times = 0; times < 20; ++times) {
+    const std::vector<float> base = some_base(100);
+    TiesRule careful = rule();
+    careful.may_have_nan = true;
+    expect_as_reference(base, some_tasks(base), careful);
   }
 }
 
 TEST_P(Ties, EqualsTheReferenceOnALongTile) {
-  std::mt19937_64 random(32);
-  const std::vector<float> base = awkward_values(random, 4096);
-  expect_as_reference(base, awkward_tasks(random, 4096), 1.0F);
+  const std::vector<float> base = some_base(4096);
+  expect_as_reference(base, some_tasks(base), rule());
 }
 
 TEST_P(Ties, LetsInfinitiesThroughAsTheReferenceDoes) {
-  std::mt19937_64 random(33);
   for (int times = 0; times < 50; ++times) {
-    const std::vector<float> base = awkward_values(random, 40);
-    std::vector<TiesTask> tasks = awkward_tasks(random, 40);
+    const std::vector<float> base(40, 1.0F);
+    std::vector<TiesTask> tasks = some_tasks(base);
     for (TiesTask& task : tasks)
-      task.tau[random() % 40] = random() % 2 == 0 ? kInfinity : -kInfinity;
+      task.tau[random_() % 40] = random_() % 2 == 0 ? kInfinity : -kInfinity;
     tasks[0].threshold = kInfinityBits;
-    expect_as_reference(base, tasks, 1.0F);
+    TiesRule careful = rule();
+    careful.may_have_nan = true;
+    expect_as_reference(base, tasks, careful);
   }
 }
 
 TEST_P(Ties, NaNInAnyTaskGivesNaNThereAndNowhereElse) {
-  std::mt19937_64 random(34);
   for (const std::uint32_t threshold : {0U, 0x3f000000U, kInfinityBits}) {
-    const std::vector<float> base(40, 1.0F);
-    std::vector<TiesTask> tasks = awkward_tasks(random, 40);
+    const std::vector<float> base(140, 1.0F);
+    std::vector<TiesTask> tasks = some_tasks(base);
     tasks.resize(3, tasks[0]);
     for (TiesTask& task : tasks) task.threshold = threshold;
     tasks[0].tau[3] = kNaN;
     tasks[2].tau[17] = -kNaN;
-    tasks[1].tau[39] = std::bit_cast<float>(0x7f800001U);
+    tasks[1].tau[139] = kNaN;
+    TiesRule careful = rule();
+    careful.may_have_nan = true;
 
-    const TiesResult result = through_a_tile(base, tasks, disjoint(), cancelled_sign(), 1.0F);
+    const TiesResult result = through_a_tile(dtype(), base, tasks, careful);
 
     for (std::size_t i = 0; i < base.size(); ++i)
-      EXPECT_EQ(std::isnan(result.merged[i]), i == 3 || i == 17 || i == 39) << i;
+      EXPECT_EQ(std::isnan(result.merged[i]), i == 3 || i == 17 || i == 139) << i;
+    EXPECT_EQ(result.positive + result.negative + result.cancelled + result.untouched, 137U);
+    EXPECT_LE(result.conflicts_after_trim, result.conflicts_before_trim);
+    EXPECT_LE(result.conflicts_before_trim, 140U);
   }
 }
 
 TEST_P(Ties, NaNBelowAThresholdThatIsNaNGivesNaN) {
   TiesTask task;
-  task.tau = {std::bit_cast<float>(0x7fc00000U), std::bit_cast<float>(0x7fc00001U)};
-  task.threshold = 0x7fc00001U;
+  task.tau = {kNaN, kNaN};
+  task.threshold = 0x7fffffffU;
+  TiesRule careful = rule();
+  careful.may_have_nan = true;
 
-  const TiesResult result =
-      through_a_tile({1.0F, 1.0F}, {task}, disjoint(), cancelled_sign(), 1.0F);
+  const TiesResult result = through_a_tile(dtype(), {1.0F, 1.0F}, {task}, careful);
 
   EXPECT_TRUE(std::isnan(result.merged[0]));
   EXPECT_TRUE(std::isnan(result.merged[1]));
 }
 
-TEST_P(Ties, ATileIsAsNewAfterClear) {
-  std::mt19937_64 random(35);
-  const std::vector<float> base = awkward_values(random, 33);
-  const std::vector<TiesTask> first = awkward_tasks(random, 33);
-  const std::vector<TiesTask> second = awkward_tasks(random, 33);
-  TiesTile tile(33);
-  for (const TiesTask& task : first)
-    add_task(tile, task.tau, task.threshold, task.weight, disjoint());
+TEST_P(Ties, AThresholdThatIsNaNTrimsInfinities) {
+  TiesTask task;
+  task.tau = {kInfinity, -kInfinity, kNaN};
+  task.threshold = 0x7fffffffU;
+  TiesRule careful = rule();
+  careful.may_have_nan = true;
 
-  tile.clear();
-  for (const TiesTask& task : second)
-    add_task(tile, task.tau, task.threshold, task.weight, disjoint());
-  std::vector<float> merged = base;
-  finish(tile, disjoint(), cancelled_sign(), 0.5F, merged);
+  const TiesResult result = through_a_tile(dtype(), {1.0F, 1.0F, 1.0F}, {task}, careful);
 
-  const TiesResult expected = through_a_tile(base, second, disjoint(), cancelled_sign(), 0.5F);
-  for (std::size_t i = 0; i < base.size(); ++i)
-    EXPECT_EQ(bits_of(merged[i]), bits_of(expected.merged[i])) << i;
+  EXPECT_EQ(result.merged[0], 1.0F);
+  EXPECT_EQ(result.merged[1], 1.0F);
+  EXPECT_TRUE(std::isnan(result.merged[2]));
 }
 
-TEST_P(Ties, TouchesNothingBehindTheEnd) {
-  constexpr std::size_t kGuards = 16;
-  for (std::size_t elements = 0; elements <= 40; ++elements) {
-    // Behind the end stand values that would be kept, and counted.
-    std::vector<float> tau(elements + kGuards, 3.0F);
-    std::vector<float> merged(elements + kGuards, 5.0F);
-    TiesTile tile(elements);
+TEST_P(Ties, NaNIsInConflictWithNothing) {
+  std::vector<TiesTask> tasks(2);
+  tasks[0].tau = {kNaN, -kNaN, kNaN, -kNaN, 1.0F};
+  tasks[1].tau = {1.0F, 1.0F, -1.0F, -1.0F, -1.0F};
+  TiesRule careful = rule();
+  careful.may_have_nan = true;
 
-    const std::uint64_t kept =
-        add_task(tile, std::span(tau).first(elements), bits_of(2.0F), 1.0F, disjoint());
-    const TiesCounts counts = count(tile, elements);
-    finish(tile, disjoint(), cancelled_sign(), 1.0F, std::span(merged).first(elements));
+  const TiesResult result = through_a_tile(dtype(), std::vector<float>(5, 1.0F), tasks, careful);
 
-    EXPECT_EQ(kept, elements);
-    EXPECT_EQ(counts.positive, elements);
-    EXPECT_EQ(counts.untouched, 0U);
-    for (std::size_t i = 0; i < merged.size(); ++i)
-      EXPECT_EQ(merged[i], i < elements ? 8.0F : 5.0F) << i << " of " << elements;
+  EXPECT_EQ(result.conflicts_before_trim, 1U);
+  EXPECT_EQ(result.conflicts_after_trim, 1U);
+}
+
+TEST_P(Ties, ScratchIsAsNewForTheNextTile) {
+  const std::vector<float> base = some_base(133);
+  std::vector<TiesTask> tasks = some_tasks(base);
+  tasks.resize(11, tasks[0]);
+  const TiesResult expected = through_a_tile(dtype(), base, tasks, rule());
+  std::vector<Stored> stored;
+  for (const TiesTask& task : tasks)
+    stored.emplace_back(dtype(), values_of(dtype(), base, task.tau));
+  TiesScratch scratch(133);
+  for (int tile = 0; tile < 2; ++tile) {
+    std::vector<kernel::TiesTask> parts;
+    for (std::size_t number = 0; number < tasks.size(); ++number)
+      parts.push_back({stored[number].data(), tasks[number].threshold, tasks[number].weight, 0});
+    std::vector<float> values(base.size());
+    merge_tile(rule(), dtype(), Stored(dtype(), base).bytes(), parts, scratch, values);
+    for (std::size_t i = 0; i < base.size(); ++i)
+      EXPECT_EQ(bits_of(values[i]), bits_of(expected.merged[i])) << i;
   }
 }
 
-std::string name_of(const testing::TestParamInfo<std::tuple<Disjoint, int>>& tested) {
+TEST_P(Ties, EveryLengthIsCountedWhole) {
+  for (std::size_t elements = 0; elements <= 140; ++elements) {
+    const std::vector<float> base(elements, 5.0F);
+    const TiesTask task{std::vector<float>(elements, 3.0F), 1.0F, bits_of(2.0F)};
+
+    const TiesResult result = through_a_tile(dtype(), base, {task}, rule());
+
+    EXPECT_EQ(result.kept[0], elements);
+    EXPECT_EQ(result.positive, elements);
+    EXPECT_EQ(result.untouched, 0U);
+    EXPECT_EQ(result.merged, std::vector<float>(elements, 8.0F));
+  }
+}
+
+TEST_P(Ties, WithoutTasksTheBaseStays) {
+  const std::vector<float> base(70, 2.5F);
+  const TiesResult result = through_a_tile(dtype(), base, {}, rule());
+  EXPECT_EQ(result.merged, base);
+  EXPECT_EQ(result.untouched, 70U);
+}
+
+std::string name_of(const testing::TestParamInfo<Case>& tested) {
   const char* const names[] = {"Mean", "Sum", "Max"};
   const char* const signs[] = {"CancelledNegative", "CancelledZero", "CancelledPositive"};
   return std::string(names[static_cast<std::size_t>(std::get<0>(tested.param))]) +
-         signs[static_cast<std::size_t>(std::get<1>(tested.param) + 1)];
+         signs[static_cast<std::size_t>(std::get<1>(tested.param) + 1)] +
+         std::string(base::name(std::get<2>(tested.param))) +
+         (std::get<3>(tested.param) == Weights::one ? "WeightsOfOne" : "AnyWeights");
 }
 
-INSTANTIATE_TEST_SUITE_P(Kernels, Ties,
-                         testing::Combine(testing::Values(Disjoint::mean, Disjoint::sum,
-                                                          Disjoint::max),
-                                          testing::Values(-1, 0, 1)),
-                         name_of);
+INSTANTIATE_TEST_SUITE_P(
+    Kernels, Ties,
+    testing::Combine(testing::Values(Disjoint::mean, Disjoint::sum, Disjoint::max),
+                     testing::Values(-1, 0, 1),
+                     testing::Values(base::Dtype::f32, base::Dtype::bf16, base::Dtype::f16),
+                     testing::Values(Weights::one, Weights::any)),
+    name_of);
 
 std::vector<TiesTask> tasks_of(const std::vector<std::vector<float>>& taus) {
   std::vector<TiesTask> tasks;
@@ -262,23 +370,28 @@ std::vector<TiesTask> tasks_of(const std::vector<std::vector<float>>& taus) {
   return tasks;
 }
 
+TiesResult merge(const std::vector<float>& base, const std::vector<TiesTask>& tasks,
+                 Disjoint disjoint, int cancelled_sign, float lambda) {
+  return through_a_tile(base::Dtype::f32, base, tasks, rule_of(disjoint, cancelled_sign, lambda));
+}
+
 // Worked by hand, so that kernels and reference cannot be wrong together.
 TEST(TiesByHand, MeanTakesTheValuesOfTheElectedSign) {
   const auto tasks = tasks_of({{1, -1, 3}, {2, -3, -1}, {-4, 1, 0}});
   const std::vector<float> base{10, 20, 30};
 
-  EXPECT_EQ(through_a_tile(base, tasks, Disjoint::mean, 1, 1.0F).merged,
+  EXPECT_EQ(merge(base, tasks, Disjoint::mean, 1, 1.0F).merged,
             (std::vector<float>{10 - 4, 20 - 2, 30 + 3}));
-  EXPECT_EQ(through_a_tile(base, tasks, Disjoint::sum, 1, 0.5F).merged,
+  EXPECT_EQ(merge(base, tasks, Disjoint::sum, 1, 0.5F).merged,
             (std::vector<float>{10 - 2, 20 - 2, 30 + 1.5F}));
-  EXPECT_EQ(through_a_tile(base, tasks, Disjoint::max, 1, 1.0F).merged,
+  EXPECT_EQ(merge(base, tasks, Disjoint::max, 1, 1.0F).merged,
             (std::vector<float>{10 - 4, 20 - 3, 30 + 3}));
 }
 
 TEST(TiesByHand, ACancellingSumTakesTheGivenSign) {
   const auto tasks = tasks_of({{2}, {-1}, {-1}});
   const auto merged = [&](Disjoint disjoint, int sign) {
-    return through_a_tile({0}, tasks, disjoint, sign, 1.0F).merged[0];
+    return merge({0}, tasks, disjoint, sign, 1.0F).merged[0];
   };
 
   EXPECT_EQ(merged(Disjoint::mean, 1), 2.0F);
@@ -297,20 +410,20 @@ TEST(TiesByHand, WeightsWeighTheMean) {
   tasks[0].weight = 1.0F;
   tasks[1].weight = 3.0F;
 
-  EXPECT_EQ(through_a_tile({0}, tasks, Disjoint::mean, 1, 1.0F).merged[0], (1 + 12) / 4.0F);
+  EXPECT_EQ(merge({0}, tasks, Disjoint::mean, 1, 1.0F).merged[0], (1 + 12) / 4.0F);
 }
 
 TEST(TiesByHand, WeightsThatSumToZeroDivideByOne) {
   std::vector<TiesTask> tasks = tasks_of({{3}, {-2}});
   tasks[1].weight = -1.0F;  // its value counts as +2
 
-  EXPECT_EQ(through_a_tile({0}, tasks, Disjoint::mean, 1, 1.0F).merged[0], 5.0F);
+  EXPECT_EQ(merge({0}, tasks, Disjoint::mean, 1, 1.0F).merged[0], 5.0F);
 }
 
 TEST(TiesByHand, TrimKeepsWhatEqualsTheThreshold) {
   TiesTask task{{0.5F, -0.5F, 0.49F, 0.0F, 1.0F}, 1.0F, bits_of(0.5F)};
 
-  const TiesResult result = through_a_tile(std::vector<float>(5), {task}, Disjoint::sum, 1, 1.0F);
+  const TiesResult result = merge(std::vector<float>(5), {task}, Disjoint::sum, 1, 1.0F);
 
   EXPECT_EQ(result.kept, std::vector<std::uint64_t>{3});
   EXPECT_EQ(result.merged, (std::vector<float>{0.5F, -0.5F, 0, 0, 1.0F}));
@@ -319,7 +432,7 @@ TEST(TiesByHand, TrimKeepsWhatEqualsTheThreshold) {
 TEST(TiesByHand, ThresholdZeroKeepsZerosToo) {
   TiesTask task{{0.0F, -0.0F, 1.0F}, 1.0F, 0};
 
-  const TiesResult result = through_a_tile(std::vector<float>(3), {task}, Disjoint::sum, 1, 1.0F);
+  const TiesResult result = merge(std::vector<float>(3), {task}, Disjoint::sum, 1, 1.0F);
 
   EXPECT_EQ(result.kept, std::vector<std::uint64_t>{3});
   EXPECT_EQ(result.untouched, 2U);
@@ -330,7 +443,7 @@ TEST(TiesByHand, CountsSignsAndConflicts) {
   std::vector<TiesTask> tasks = tasks_of({{1, -1, 1, 0, 1, 0.1F}, {1, -1, -1, 0, -3, -0.1F}});
   tasks[0].threshold = tasks[1].threshold = bits_of(1.0F);
 
-  const TiesResult result = through_a_tile(std::vector<float>(6), tasks, Disjoint::mean, 1, 1.0F);
+  const TiesResult result = merge(std::vector<float>(6), tasks, Disjoint::mean, 1, 1.0F);
 
   EXPECT_EQ(result.positive, 1U);
   EXPECT_EQ(result.negative, 2U);
@@ -345,15 +458,15 @@ TEST(TiesByHand, TheBaseIsAddedInTwoRoundings) {
   const float lambda = 1 + 0x1p-23F;
   const auto tasks = tasks_of({{1 + 0x1p-23F}});
 
-  EXPECT_EQ(through_a_tile({-1.0F}, tasks, Disjoint::sum, 1, lambda).merged[0], 0x1p-22F);
+  EXPECT_EQ(merge({-1.0F}, tasks, Disjoint::sum, 1, lambda).merged[0], 0x1p-22F);
 }
 
 TEST(TiesByHand, NothingKeptLeavesTheBaseButForTheSignOfZero) {
   TiesTask task{{0.1F, 0.1F}, 1.0F, bits_of(1.0F)};
   const std::vector<float> base{-0.0F, 2.0F};
 
-  EXPECT_EQ(bits_of(through_a_tile(base, {task}, Disjoint::mean, 1, 1.0F).merged[0]), 0U);
-  EXPECT_EQ(through_a_tile(base, {task}, Disjoint::mean, 1, 1.0F).merged[1], 2.0F);
+  EXPECT_EQ(bits_of(merge(base, {task}, Disjoint::mean, 1, 1.0F).merged[0]), 0U);
+  EXPECT_EQ(merge(base, {task}, Disjoint::mean, 1, 1.0F).merged[1], 2.0F);
 }
 
 }  // namespace

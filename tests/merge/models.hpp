@@ -10,6 +10,7 @@
 #include <functional>
 #include <map>
 #include <numeric>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -92,9 +93,15 @@ inline checkpoint::Catalog write_model(const std::filesystem::path& directory,
     file << std::string(bytes, '#');
     offset += bytes;
   };
+  // A file that could not be written would look like a fault of what reads it.
+  const auto close = [&] {
+    if (file.is_open()) file.close();
+    if (!file) throw std::runtime_error("cannot write " + catalog.files.back().string());
+  };
   for (std::size_t number = 0; number < model.size(); ++number) {
     const ModelTensor& tensor = model[number];
     if (number % per_file == 0) {
+      close();
       const std::string file_name = name + "-" + std::to_string(catalog.files.size());
       catalog.files.push_back(directory / file_name);
       file = std::ofstream(catalog.files.back(), std::ios::binary);
@@ -117,6 +124,7 @@ inline checkpoint::Catalog write_model(const std::filesystem::path& directory,
     file << text;
     offset += text.size();
   }
+  close();
   return catalog;
 }
 

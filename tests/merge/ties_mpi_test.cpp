@@ -15,6 +15,7 @@
 #include "mpimerge/comm/collectives.hpp"
 #include "mpimerge/merge/ties.hpp"
 #include "mpimerge/plan/build.hpp"
+#include "mpimerge/plan/read_plan.hpp"
 
 #include "merge/expected.hpp"
 #include "merge/models.hpp"
@@ -80,32 +81,58 @@ struct Merged {
   std::vector<TaskTrim> tasks;
   kernel::TiesCounts counts;
   Bytes bytes_read;
+  int runs = 0;  // over all chunks
 };
+
+// How the work goes about it, besides the job.
+struct Way {
+  Bytes memory = kPlenty;     // for resident blocks, and for what lies in brackets
+  std::uint64_t block = 700;  // elements, at most
+  bool guesses = true;        // samples before it selects
+};
+
+plan::ReadPlan reads_of(const plan::Plan& plan, const Way& way) {
+  plan::ReadPlan reads = plan::plan_reads(plan, way.memory);
+  for (base::Elements& elements : reads.blocks)
+    elements = base::Elements{std::min(elements.value(), way.block)};
+  reads.resident = way.memory;
+  reads.magnitudes = way.memory;
+  return reads;
+}
 
 // A merge as the program makes it. Every rank compares its own chunks with what is expected.
 Merged merge_all(const comm::Comm& comm, const plan::Plan& plan, const job::Job& job,
-                 const Expected& expected, Bytes memory) {
+                 const Expected& expected, const Way& way) {
   Merged merged;
-  ChunkStore store(plan, static_cast<std::uint64_t>(comm.rank()), memory);
-  TiesMerge ties(plan, job, store);
-  ties.select(comm, {});
-  ties.elect(comm, {});
-  std::vector<std::byte> out;
-  for (std::size_t group = 0; group < plan.groups.size(); ++group) {
-    const std::size_t size = base::element_bytes(plan.groups[group].dtype).value();
-    for (std::uint64_t round = 0; round < plan.rounds(group); ++round) {
-      comm::collectively(comm, "merge", [&] {
-        const ChunkData& chunk = store.load(group, round);
-        out.assign(chunk.range.count().value() * size, std::byte{0xee});
-        ties.merge_chunk(chunk, out);
-        const std::size_t begin = chunk.range.begin.value() * size;
-        for (std::size_t i = 0; i < out.size(); ++i)
-          merged.wrong_bytes += out[i] == expected.groups[group][begin + i] ? 0U : 1U;
-        store.release(group, round);
-      });
-    }
+  const plan::ReadPlan reads = reads_of(plan, way);
+  const auto rank = static_cast<std::uint64_t>(comm.rank());
+  BlockStore store(plan, reads, rank, pass_options(plan, job).selects);
+  TiesMerge ties(plan, reads, job, store);
+  if (way.guesses) {
+    ties.sample(comm);
+    ties.guess_sign(comm);
   }
-  ties.reduce(comm);
+  ties.select(comm, {});
+  std::vector<std::byte> out;
+  bool settled = false;
+  while (!settled) {
+    merged.wrong_bytes = 0;
+    for (std::size_t group = 0; group < plan.groups.size(); ++group) {
+      const std::size_t size = base::element_bytes(plan.groups[group].dtype).value();
+      for (std::uint64_t round = 0; round < plan.rounds(group); ++round) {
+        comm::collectively(comm, "merge", [&] {
+          const base::ElementRange chunk = plan.chunk(group, rank, round);
+          out.assign(chunk.count().value() * size, std::byte{0xee});
+          ties.merge_chunk(group, round, out);
+          const std::size_t begin = chunk.begin.value() * size;
+          for (std::size_t i = 0; i < out.size(); ++i)
+            merged.wrong_bytes += out[i] == expected.groups[group][begin + i] ? 0U : 1U;
+        });
+      }
+    }
+    settled = ties.settle(comm);
+    ++merged.runs;
+  }
   merged.tasks = ties.tasks();
   merged.counts = ties.counts();
   merged.bytes_read = store.bytes_read();
@@ -113,8 +140,8 @@ Merged merge_all(const comm::Comm& comm, const plan::Plan& plan, const job::Job&
 }
 
 void expect_as_expected(const comm::Comm& comm, const plan::Plan& plan, const job::Job& job,
-                        const Expected& expected, Bytes memory) {
-  const Merged merged = merge_all(comm, plan, job, expected, memory);
+                        const Expected& expected, const Way& way = {}) {
+  const Merged merged = merge_all(comm, plan, job, expected, way);
   EXPECT_EQ(merged.wrong_bytes, 0U);
   EXPECT_EQ(merged.tasks.size(), expected.tasks.size());
   for (std::size_t task = 0; task < merged.tasks.size(); ++task) {
@@ -194,7 +221,7 @@ TEST(TiesMerge, EqualsTheReferenceForEveryAggregateAndTie) {
     for (const auto tie : {job::SignTie::majority, job::SignTie::positive}) {
       job.aggregate = aggregate;
       job.sign_tie = tie;
-      expect_as_expected(world(), plan, job, expect_ties(plan, job, sources.models), kPlenty);
+      expect_as_expected(world(), plan, job, expect_ties(plan, job, sources.models));
     }
   }
 }
@@ -206,8 +233,10 @@ TEST(TiesMerge, GivesTheSameBitsForEveryChunkSizeAndMemoryBudget) {
   EXPECT_GT(expected.ties.cancelled, 0U) << "the models should have ties";
   for (const std::uint64_t chunk : {1U, 30'000U, 8'000'000U}) {
     const plan::Plan plan = sources.plan(world(), chunks_of(chunk));
-    for (const Bytes memory : {kNothing, Bytes{50'000}, kPlenty})
-      expect_as_expected(world(), plan, job, expected, memory);
+    for (const Bytes memory : {kNothing, Bytes{50'000}, kPlenty}) {
+      for (const std::uint64_t block : {100U, 5'000U, 1'000'000U})
+        expect_as_expected(world(), plan, job, expected, {memory, block});
+    }
   }
 }
 
@@ -218,39 +247,53 @@ TEST(TiesMerge, RoundsToTheOutputsType) {
     plan::Request request = chunks_of(4096);
     request.out_dtype = out;
     const plan::Plan plan = sources.plan(world(), request);
-    expect_as_expected(world(), plan, job, expect_ties(plan, job, sources.models), kPlenty);
+    expect_as_expected(world(), plan, job, expect_ties(plan, job, sources.models));
   }
 }
 
-TEST(TiesMerge, ReadsTheInputsOnceWhenTheyFitTheMemory) {
-  const Sources sources = random_sources();
-  const job::Job job = job_of({0.2, 0.2, 0.2, 0.2});
-  const plan::Plan plan = sources.plan(world(), chunks_of(4096));
-  const Bytes once = plan::shard_bytes(plan, static_cast<std::uint64_t>(world().rank())).read;
-
-  const Merged merged =
-      merge_all(world(), plan, job, expect_ties(plan, job, sources.models), kPlenty);
-
-  EXPECT_EQ(merged.bytes_read, once);
-}
-
-TEST(TiesMerge, ReadsTheInputsOncePerPassWhenStreaming) {
+TEST(TiesMerge, ReadsWhatThePlanPredicts) {
   const Sources sources = random_sources();
   const plan::Plan plan = sources.plan(world(), chunks_of(4096));
   job::Job job = job_of({0.2, 0.2, 0.2, 0.2});
-  const Bytes once = plan::shard_bytes(plan, static_cast<std::uint64_t>(world().rank())).read;
-  const auto passes = [&] {
-    const Bytes read =
-        merge_all(world(), plan, job, expect_ties(plan, job, sources.models), kNothing).bytes_read;
-    if (once == kNothing) return 0.0;
-    return static_cast<double>(read.value()) / static_cast<double>(once.value());
-  };
+  const auto rank = static_cast<std::uint64_t>(world().rank());
+  for (const auto tie : {job::SignTie::majority, job::SignTie::positive}) {
+    for (const double density : {0.2, 1.0}) {
+      for (const auto nan : {job::NanPolicy::error, job::NanPolicy::allow}) {
+        job.sign_tie = tie;
+        job.nan = nan;
+        for (job::Task& task : job.tasks) task.density = density;
+        const Expected expected = expect_ties(plan, job, sources.models);
+        for (const Bytes memory : {Bytes{200'000}, Bytes{400'000}, kPlenty}) {
+          Way way{memory};
+          const plan::Traffic traffic =
+              plan::predict_traffic(plan, reads_of(plan, way), rank, pass_options(plan, job));
+          EXPECT_EQ(merge_all(world(), plan, job, expected, way).bytes_read,
+                    traffic.sample + traffic.select + traffic.merge);
+        }
+      }
+    }
+  }
+}
 
-  EXPECT_LE(passes(), 4.0);  // two to select, one to elect, one to merge
-  job.sign_tie = job::SignTie::positive;
-  EXPECT_LE(passes(), 3.0);
-  for (job::Task& task : job.tasks) task.density = 1.0;
-  EXPECT_LE(passes(), 1.0);
+TEST(TiesMerge, ReadsTheInputsTwiceAtMostWhenStreaming) {
+  const Sources sources = random_sources();
+  const plan::Plan plan = sources.plan(world(), chunks_of(4096));
+  const job::Job job = job_of({0.2, 0.2, 0.2, 0.2});
+  const auto rank = static_cast<std::uint64_t>(world().rank());
+  Way way{kNothing};
+  plan::ReadPlan reads = reads_of(plan, way);
+  const plan::Traffic traffic = plan::predict_traffic(plan, reads, rank, pass_options(plan, job));
+  EXPECT_LE(traffic.select + traffic.merge,
+            plan::shard_bytes(plan, rank).read + plan::shard_bytes(plan, rank).read);
+}
+
+TEST(TiesMerge, IsRightWithoutAnyGuess) {
+  const Sources sources = random_sources();
+  const plan::Plan plan = sources.plan(world(), chunks_of(4096));
+  const job::Job job = job_of({0.2, 0.5, 0.01, 1.0});
+  const Expected expected = expect_ties(plan, job, sources.models);
+  expect_as_expected(world(), plan, job, expected, {kPlenty, 700, false});
+  expect_as_expected(world(), plan, job, expected, {kNothing, 700, false});
 }
 
 TEST(TiesMerge, WorksOnASplitCommunicator) {
@@ -259,7 +302,7 @@ TEST(TiesMerge, WorksOnASplitCommunicator) {
   const job::Job job = job_of({0.1, 0.1, 0.1, 0.1});
   const plan::Plan plan = sources.plan(part, chunks_of(4096));
 
-  expect_as_expected(part, plan, job, expect_ties(plan, job, sources.models), kPlenty);
+  expect_as_expected(part, plan, job, expect_ties(plan, job, sources.models));
 }
 
 // Small models by hand.
@@ -283,7 +326,7 @@ TEST(TiesMerge, MergesFewerElementsThanRanks) {
     const plan::Plan plan = sources.plan(world());
     for (const double density : {1e-9, 0.5, 1.0}) {
       const job::Job job = job_of({density, density});
-      expect_as_expected(world(), plan, job, expect_ties(plan, job, sources.models), kNothing);
+      expect_as_expected(world(), plan, job, expect_ties(plan, job, sources.models), {kNothing});
     }
   }
 }
@@ -333,8 +376,68 @@ TEST(TiesMerge, CancellingSumsTakeTheMajorityOfTheWholeModel) {
     EXPECT_EQ(expected.ties.merged.back(), row.at_the_end) << row.negatives << " negatives";
     EXPECT_EQ(expected.ties.cancelled, 64U);
 
-    expect_as_expected(world(), plan, job, expected, kNothing);
+    expect_as_expected(world(), plan, job, expected, {kNothing});
+    expect_as_expected(world(), plan, job, expected, {kPlenty});
+
+    // Without a guess a positive sign is taken first; a wrong one costs a second run.
+    const Merged merged = merge_all(world(), plan, job, expected, {kPlenty, 700, false});
+    EXPECT_EQ(merged.wrong_bytes, 0U);
+    EXPECT_EQ(merged.counts.cancelled, 64U);
+    EXPECT_EQ(merged.tasks[0].kept, expected.tasks[0].kept);
+    EXPECT_EQ(merged.runs, row.at_the_end == 13 ? 1 : 2);
+    EXPECT_EQ(merge_all(world(), plan, job, expected, {kPlenty}).runs, 1);
   }
+}
+
+TEST(TiesMerge, AWrongSignCostsNothingWhereNothingCancels) {
+  const Sources sources = vectors({std::vector<double>(50, 10.0), std::vector<double>(50, 7.0)});
+  const plan::Plan plan = sources.plan(world());
+  job::Job job = job_of({1.0});
+  job.sign_tie = job::SignTie::majority;
+
+  const Expected expected = expect_ties(plan, job, sources.models);
+  EXPECT_EQ(merge_all(world(), plan, job, expected, {kPlenty, 700, false}).runs, 1);
+}
+
+TEST(TiesMerge, AClearMajorityOfTheSampleIsTheSignThatIsTried) {
+  // Many stretches that the sample has to see one sign in: nothing is counted while selecting.
+  const Sources sources = with_cancelling_end(100'000);
+  const plan::Plan plan = sources.plan(world());
+  job::Job job = job_of({1.0, 1.0});
+  job.sign_tie = job::SignTie::majority;
+
+  const Expected expected = expect_ties(plan, job, sources.models);
+  const Merged merged = merge_all(world(), plan, job, expected, {kPlenty, 100'000});
+  EXPECT_EQ(merged.wrong_bytes, 0U);
+  EXPECT_EQ(merged.runs, 1);
+}
+
+TEST(TiesMerge, SamplesMoreTasksThanShareAnAllreduce) {
+  constexpr std::size_t kTasks = plan::kTasksPerSample + 2;
+  constexpr std::size_t kElements = 1000;
+  std::vector<std::vector<double>> models{std::vector<double>(kElements, 0.0)};
+  std::vector<double> densities;
+  for (std::size_t task = 0; task < kTasks; ++task) {
+    // Ten magnitudes, each in a bin of the sample for itself: it knows them exactly.
+    std::vector<double> values;
+    for (std::size_t i = 0; i < kElements; ++i)
+      values.push_back(std::ldexp(1.0, static_cast<int>(task + i % 10)));
+    models.push_back(values);
+    densities.push_back(0.025 + 0.05 * static_cast<double>(task));
+  }
+  const Sources sources = vectors(models);
+  const plan::Plan plan = sources.plan(world());
+  const job::Job job = job_of(densities);
+  const Expected expected = expect_ties(plan, job, sources.models);
+  const plan::ReadPlan reads = reads_of(plan, {});
+  BlockStore store(plan, reads, static_cast<std::uint64_t>(world().rank()), true);
+  TiesMerge ties(plan, reads, job, store);
+
+  ties.sample(world());
+
+  for (std::size_t task = 0; task < kTasks; ++task)
+    EXPECT_EQ(ties.tasks()[task].threshold_bits, expected.tasks[task].threshold_bits) << task;
+  expect_as_expected(world(), plan, job, expected);
 }
 
 // Values that are not finite.
@@ -367,7 +470,7 @@ std::string failure(const Sources& sources, const job::Job& job) {
   }
   std::string line;
   try {
-    merge_all(world(), plan, job, nothing, kPlenty);
+    merge_all(world(), plan, job, nothing, {});
     ADD_FAILURE() << "the merge did not fail";
   } catch (const comm::AgreedError& error) {
     EXPECT_EQ(error.kind(), base::ErrorKind::input);
@@ -446,7 +549,7 @@ TEST(TiesMerge, NanAllowLetsThroughWhatIsNotFinite) {
     EXPECT_FALSE(std::isfinite(expected.ties.merged[at]));
     EXPECT_EQ(std::isnan(expected.ties.merged[at]), std::isnan(value));
 
-    const Merged merged = merge_all(world(), plan, job, expected, kPlenty);
+    const Merged merged = merge_all(world(), plan, job, expected, {});
 
     EXPECT_LE(merged.wrong_bytes, std::isnan(value) ? 4U : 0U);
     for (std::size_t task = 0; task < 2; ++task) {
@@ -472,12 +575,13 @@ TEST(TiesMerge, ProgressOfAPassRisesToOne) {
   const Sources sources = random_sources();
   const plan::Plan plan = sources.plan(world(), chunks_of(4096));
   const job::Job job = job_of({0.2, 0.2, 0.2, 0.2});
-  ChunkStore store(plan, static_cast<std::uint64_t>(world().rank()), kPlenty);
-  TiesMerge ties(plan, job, store);
-  ties.select(world(), {});
+  const plan::ReadPlan reads = reads_of(plan, {});
+  BlockStore store(plan, reads, static_cast<std::uint64_t>(world().rank()), true);
+  TiesMerge ties(plan, reads, job, store);
   std::vector<double> shares;
 
-  ties.elect(world(), [&](double share) { shares.push_back(share); });
+  ties.sample(world());
+  ties.select(world(), [&](double share) { shares.push_back(share); });
 
   EXPECT_FALSE(shares.empty());
   EXPECT_TRUE(std::is_sorted(shares.begin(), shares.end()));

@@ -354,6 +354,29 @@ TEST(BuildPlan, ChunksOfManyTasksFitTheChunkMemory) {
   }
 }
 
+TEST(BuildPlan, ChunksFitTheChunkMemoryWhereTheTasksTypesAreWidest) {
+  Request request;
+  request.chunk = Bytes{64 * kMebi};
+  request.chunk_memory = Bytes{kMebi};
+  const Catalog base =
+      catalog("base", {tensor("a", Dtype::f32, {1'000'000}), tensor("b", Dtype::f32, {1'000'000})});
+  Catalog task = renamed(base, "task");
+  task.tensors[0].dtype = Dtype::f64;
+
+  EXPECT_LE(build_plan(request, base, {task}).groups[0].chunk.value() * (4 + 8), kMebi);
+}
+
+TEST(BuildPlan, ChunksOfCopiedTensorsTakeTheMemoryOfTheBaseAlone) {
+  Request request;
+  request.chunk = Bytes{64 * kMebi};
+  request.chunk_memory = Bytes{kMebi};
+  const Catalog base =
+      catalog("base", {tensor("a", Dtype::f32, {1}), tensor("ids", Dtype::i64, {1'000'000})});
+  const Plan plan = build_plan(request, base, std::vector<Catalog>(7, base));
+
+  EXPECT_EQ(plan.groups[1].chunk, Elements{kMebi / 8});
+}
+
 TEST(BuildPlan, ChunksAndBlocksArePowersOfTwo) {
   for (const std::uint64_t bytes : {std::uint64_t{1}, std::uint64_t{5000}, 3 * kMebi}) {
     Request request;

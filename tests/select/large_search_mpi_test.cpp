@@ -31,13 +31,20 @@ std::vector<std::uint32_t> search_sharded(const std::vector<std::uint64_t>& posi
   const auto ranks = static_cast<std::uint64_t>(world().ranks());
   const std::uint64_t begin = kElements * rank * rank / (ranks * ranks);  // shards of unequal size
   const std::uint64_t end = kElements * (rank + 1) * (rank + 1) / (ranks * ranks);
-  ThresholdSearch search(positions);
+  ThresholdSearch search(kElements, positions);
   std::vector<float> tile;
+  const std::vector<float> base(4096);
+  std::vector<std::uint32_t> list(4096 + kernel::kListPadding);
   while (!search.done()) {
     for (std::uint64_t at = search.needs_values() ? begin : end; at < end; at += tile.size()) {
       tile.resize(std::min<std::uint64_t>(4096, end - at));
       for (std::size_t i = 0; i < tile.size(); ++i) tile[i] = value(at + i);
-      for (std::size_t task = 0; task < positions.size(); ++task) search.count(task, tile);
+      for (std::size_t task = 0; task < positions.size(); ++task) {
+        const kernel::BracketCount count = kernel::count_bracket(
+            base::Dtype::f32, std::as_bytes(std::span(tile)), std::span(base).first(tile.size()),
+            search.bracket(task), list.data());
+        search.add(task, count, std::span(list).first(count.listed));
+      }
     }
     search.advance(world());
   }

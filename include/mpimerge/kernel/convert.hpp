@@ -55,7 +55,55 @@ namespace mpimerge::kernel {
   return static_cast<std::uint16_t>(sign | result);
 }
 
-/// Local. Widens `to.size()` elements of a floating `dtype` (little-endian, any alignment) to
+/// An 8-bit float format of safetensors.
+struct Float8 {
+  unsigned mantissa_bits;
+  unsigned bias;
+  std::uint8_t first_special;  ///< the smallest magnitude that is infinite or NaN
+  std::uint32_t limit;  ///< bits of the float32 from which on rounding is not needed to overflow
+};
+/// Infinity and NaN as in IEEE formats.
+inline constexpr Float8 kE5M2{2, 15, 0x7c, 0x47800000u};
+/// No infinity: all exponents hold numbers, up to 448, and only all ones is NaN.
+inline constexpr Float8 kE4M3{3, 7, 0x7f, 0x43f00000u};
+
+/// Local. The float32 value of an 8-bit float's bits: exact.
+[[nodiscard]] constexpr float f8_to_f32(Float8 format, std::uint8_t bits) noexcept {
+  // As f16_to_f32 does it.
+  const std::uint32_t sign = static_cast<std::uint32_t>(bits & 0x80u) << 24;
+  const std::uint32_t magnitude = static_cast<std::uint32_t>(bits & 0x7fu)
+                                  << (23 - format.mantissa_bits);
+  const float scale = std::bit_cast<float>((254 - format.bias) << 23);
+  const std::uint32_t finite =
+      std::bit_cast<std::uint32_t>(std::bit_cast<float>(magnitude) * scale);
+  const bool special = (bits & 0x7fu) >= format.first_special;
+  return std::bit_cast<float>(sign | (special ? magnitude | 0x7f800000u : finite));
+}
+
+/// Local. `value` rounded to an 8-bit float, nearest, ties to even; subnormals right, NaN stays NaN.
+/// What overflows becomes infinity, and NaN where the format has none, as torch converts.
+[[nodiscard]] constexpr std::uint8_t f32_to_f8(Float8 format, float value) noexcept {
+  const auto bits = std::bit_cast<std::uint32_t>(value);
+  const std::uint32_t sign = (bits >> 24) & 0x80u;
+  const std::uint32_t magnitude = bits & 0x7fffffffu;
+  const unsigned shift = 23 - format.mantissa_bits;
+  // As f32_to_f16 does it: integers where the result is normal, a float addition where it is not.
+  const std::uint32_t odd = (magnitude >> shift) & 1u;
+  const std::uint32_t rebias = (127 - format.bias) << 23;
+  const std::uint32_t normal = (magnitude - rebias + (1u << (shift - 1)) - 1 + odd) >> shift;
+  const std::uint32_t aligner = (127 + 24 - format.bias - format.mantissa_bits) << 23;
+  const std::uint32_t subnormal = std::bit_cast<std::uint32_t>(std::bit_cast<float>(magnitude) +
+                                                               std::bit_cast<float>(aligner)) -
+                                  aligner;
+  const std::uint32_t smallest_normal = (128 - format.bias) << 23;
+  const std::uint32_t special = magnitude > 0x7f800000u ? 0x7fu : format.first_special;
+  const std::uint32_t result = magnitude >= format.limit     ? special
+                               : magnitude < smallest_normal ? subnormal
+                                                             : normal;
+  return static_cast<std::uint8_t>(sign | result);
+}
+
+/// Local. Widens `to.size()` elements of a floating `dtype` (8-bit ones too; little-endian, any alignment) to
 /// float32. Exact but for F64, which is rounded to nearest even.
 void to_f32(base::Dtype dtype, std::span<const std::byte> from, std::span<float> to) noexcept;
 

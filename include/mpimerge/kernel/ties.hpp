@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -11,28 +12,24 @@ namespace mpimerge::kernel {
 /// Which of the values that have the elected sign make up the merged one.
 enum class Disjoint : std::uint8_t { mean, sum, max };
 
-/// What is known of every element of a tile while task vectors pass one after another: the same few
-/// floats whether 4 or 400 tasks are merged.
-struct TiesTile {
-  explicit TiesTile(std::size_t elements);
-  /// Local. Ready for the first task of another tile.
-  void clear() noexcept;
-
-  std::vector<float> sum;              ///< Σ w·τ̂, whose sign is elected
-  std::vector<float> positive;         ///< Σ (or largest) of the positive w·τ̂
-  std::vector<float> negative;         ///< Σ (or smallest) of the negative w·τ̂
-  std::vector<float> positive_weight;  ///< Σ of their w
-  std::vector<float> negative_weight;
-  std::vector<std::uint32_t> seen;  ///< bits of TiesSeen
+/// What is the same for every element of a merge.
+struct TiesRule {
+  Disjoint disjoint = Disjoint::mean;
+  /// +1, −1 or 0: what a sum of exactly zero takes. 0 acts as negative, and for Disjoint::max gives
+  /// 0, as in the published code.
+  int cancelled_sign = 1;
+  float lambda = 1;
+  bool may_have_nan = false;  ///< else no τ is NaN, and the arithmetic is faster
 };
 
-/// What occurred at an element, over all tasks.
-enum TiesSeen : std::uint32_t {
-  kPositiveBefore = 1,  ///< τ > 0
-  kNegativeBefore = 2,  ///< τ < 0
-  kPositiveAfter = 4,   ///< τ̂ > 0
-  kNegativeAfter = 8,   ///< τ̂ < 0
-  kTouched = 16,        ///< w·τ̂ ≠ 0
+/// One task's part of a tile.
+struct TiesTask {
+  const std::byte* values = nullptr;  ///< [elements] of the tile's type, any alignment
+  /// Bits of the float32 threshold: |τ| ≥ threshold is kept, ties included; 0 keeps all.
+  std::uint32_t threshold = 0;
+  float weight = 1;
+  std::uint64_t kept =
+      0;  ///< grows by the elements kept (zeros at or above the threshold included)
 };
 
 /// Counts over elements; sums over tiles, chunks and ranks.
@@ -45,28 +42,41 @@ struct TiesCounts {
   std::uint64_t conflicts_after_trim = 0;
 };
 
-/// Local. Trims τ against its threshold and adds w·τ̂ to the tile, in the order of the calls.
-///
-/// @param tau        [elements] f32, at most the tile's
-/// @param threshold  bits of the float32 threshold: |τ| ≥ threshold is kept, ties included; 0 keeps
-///                   all
-/// @param weight     w of the task
-/// @return how many elements were kept (zeros at or above the threshold included)
-/// Source: TIES-Merging, Yadav et al. 2023, section 3: trim.
-std::uint64_t add_task(TiesTile& tile, std::span<const float> tau, std::uint32_t threshold,
-                       float weight, Disjoint disjoint) noexcept;
+/// Local. Adds counts to counts.
+TiesCounts& operator+=(TiesCounts& total, const TiesCounts& part) noexcept;
 
-/// Local. Counts the first `elements` of a tile that every task has been added to.
-TiesCounts count(const TiesTile& tile, std::size_t elements) noexcept;
+/// The memory that `merge_tile` needs besides its arguments: flat, whatever the number of tasks.
+class TiesScratch {
+ public:
+  explicit TiesScratch(std::size_t most_elements);
+  /// Local. One of `kRows` rows, each as long as the tile.
+  [[nodiscard]] float* row(std::size_t number) noexcept {
+    return memory_.data() + number * elements_;
+  }
+  static constexpr std::size_t kRows = 9;
 
-/// Local. The merged parameters of a tile that every task has been added to.
+ private:
+  std::size_t elements_;
+  std::vector<float> memory_;
+};
+
+/// Local. Trims, elects and merges one tile: all tasks, element by element, in the order of
+/// `tasks`. Few tasks at a time run through registers, so the memory does not grow with their
+/// number.
 ///
-/// @param cancelled_sign  +1, −1 or 0: what a sum of exactly zero takes. 0 acts as negative, and for
-///                        Disjoint::max gives 0, as in the published code
-/// @param merged          [elements] f32: the base, becomes fl(base + fl(λ·τ_merged)), two roundings
-/// NaN in any task gives NaN. A sum of weights of exactly 0 divides by 1.
-/// Source: TIES-Merging, Yadav et al. 2023, section 3: elect, disjoint merge.
-void finish(const TiesTile& tile, Disjoint disjoint, int cancelled_sign, float lambda,
-            std::span<float> merged) noexcept;
+/// @param dtype   of the base's and every task's values: F32, BF16 or F16; others are widened first
+/// @param base    [elements] of that type, any alignment
+/// @param tasks   in job order
+/// @param scratch for tiles of at least these elements
+/// @param merged  [elements] f32: fl(base + fl(λ·τ_merged)), two roundings; may be the base itself
+/// NaN in any task gives NaN there. A sum of weights of exactly 0 divides by 1.
+/// Source: TIES-Merging, Yadav et al. 2023, section 3: trim, elect, disjoint merge.
+TiesCounts merge_tile(const TiesRule& rule, base::Dtype dtype, std::span<const std::byte> base,
+                      std::span<TiesTask> tasks, TiesScratch& scratch, std::span<float> merged);
+
+/// Local. Only elects: how many more elements of a tile have a positive sign than a negative one.
+/// Arguments as of `merge_tile`.
+std::int64_t count_signs(base::Dtype dtype, std::span<const std::byte> base,
+                         std::span<TiesTask> tasks, TiesScratch& scratch);
 
 }  // namespace mpimerge::kernel

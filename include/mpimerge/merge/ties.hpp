@@ -10,8 +10,10 @@
 #include "mpimerge/comm/comm.hpp"
 #include "mpimerge/job/job.hpp"
 #include "mpimerge/kernel/ties.hpp"
-#include "mpimerge/merge/chunk_store.hpp"
+#include "mpimerge/merge/block_store.hpp"
 #include "mpimerge/plan/plan.hpp"
+#include "mpimerge/plan/read_plan.hpp"
+#include "mpimerge/select/threshold_search.hpp"
 
 namespace mpimerge::merge {
 
@@ -25,77 +27,114 @@ struct TaskTrim {
 /// Called now and then within a pass, with the share of it that this rank has done.
 using Progress = std::function<void(double share)>;
 
+/// Local. Which reads the rules of the job ask for.
+plan::PassOptions pass_options(const plan::Plan& plan, const job::Job& job);
+
 /// TIES-Merging of this rank's shard: trim over the whole model, elect signs, disjoint merge.
 ///
-///     TiesMerge ties(plan, job, store);
-///     ties.select(comm);
-///     ties.elect(comm);
-///     for each group and round: ties.merge_chunk(store.load(group, round), out);
-///     ties.reduce(comm);
+///     TiesMerge ties(plan, reads, job, store);
+///     ties.sample(comm);
+///     ties.guess_sign(comm);
+///     ties.select(comm, progress);
+///     do {
+///       for each group and round: ties.merge_chunk(group, round, out);
+///     } while (!ties.settle(comm));
 ///
 /// The same bits at every rank count, chunk size and memory budget: thresholds and the majority
 /// sign are exact counts over the model, everything else is element by element in job order.
 /// Source: TIES-Merging, Yadav et al., NeurIPS 2023, section 3, and the authors' code.
 class TiesMerge {
  public:
-  /// Local. Keeps references to all three.
-  TiesMerge(const plan::Plan& plan, const job::Job& job, ChunkStore& store);
+  /// Local. Keeps references to all four.
+  TiesMerge(const plan::Plan& plan, const plan::ReadPlan& reads, const job::Job& job,
+            BlockStore& store);
+
+  /// Collective over `comm`. Brackets every threshold by a sample of the parameters, so that
+  /// `select` finds it in one pass.
+  /// Cost: up to 256 short reads per rank and model; 1 Allreduce of 192 KiB per task.
+  /// Errors: AgreedError{input}: a file that cannot be read.
+  void sample(const comm::Comm& comm);
+
+  /// Collective over `comm`, after `sample`. Guesses from the same places which sign is elected more
+  /// often: exactly cancelling sums take it, and only the merge itself knows it for certain. Nothing
+  /// to do when the job asks for `sign_tie: positive`.
+  void guess_sign(const comm::Comm& comm);
 
   /// Collective over `comm`. The exact threshold of every task over the whole model; checks every
-  /// value on the way unless NaN is allowed.
-  /// Cost: 2 passes over the shard, seldom 3; 3 Allreduce, 72 KiB per task.
+  /// value on the way unless NaN is allowed. Where the sample could not tell the majority sign, all
+  /// signs are counted on the way too, with the sample's thresholds.
+  /// Cost: 1 pass over the shard, seldom 2; 2 Allreduce of 64 KiB per task, seldom 3 or more.
   /// Errors: AgreedError{input}: a file that cannot be read; NaN or infinity, with model, tensor
   /// and index.
   void select(const comm::Comm& comm, const Progress& progress);
 
-  /// Collective over `comm`. The sign that exactly cancelling sums take: that of the majority of
-  /// elected signs over the model. Nothing to do, and no pass, when the job asks for `sign_tie:
-  /// positive`.
-  /// Cost: 1 pass over the shard, 1 Allreduce of two numbers.
-  void elect(const comm::Comm& comm, const Progress& progress);
+  /// Local. Merges this rank's chunk of a round, reading what is not resident.
+  /// @param out  [elements of the chunk × size of one]: in the group's type
+  /// Errors: Error{input}: a file that cannot be read.
+  void merge_chunk(std::size_t group, std::uint64_t round, std::span<std::byte> out);
 
-  /// Local. The output bytes of a chunk, in the group's type.
-  /// @param out  [elements of the chunk × size of one]
-  void merge_chunk(const ChunkData& chunk, std::span<std::byte> out);
+  /// Collective over `comm`. After the last chunk: sums the counts of all ranks.
+  /// @return false: cancelling sums took the wrong sign; every chunk has to be merged again, and
+  ///         this time it is right
+  [[nodiscard]] bool settle(const comm::Comm& comm);
 
-  /// Collective over `comm`. Sums the counts of all ranks; after the last chunk.
-  void reduce(const comm::Comm& comm);
-
-  /// Local. What happened; of all ranks after `reduce`.
+  /// Local. What happened; of all ranks after `settle`.
   [[nodiscard]] const std::vector<TaskTrim>& tasks() const noexcept { return trims_; }
   [[nodiscard]] const kernel::TiesCounts& counts() const noexcept { return counts_; }
 
  private:
-  /// A part of a segment that fits the first-level cache, its base values widened.
+  // A part of a segment that fits the first-level cache.
   struct Tile {
     std::size_t segment;
-    std::size_t begin;  ///< in the segment
-    std::span<float> base;
+    std::size_t begin;  // in the segment
+    std::size_t elements;
   };
 
-  void each_merged_chunk(const Progress& progress,
-                         const std::function<void(const ChunkData&)>& visit);
   template <class Visit>
-  void each_tile(const ChunkData& chunk, Visit visit);
-  void widen(const ChunkData& chunk, std::size_t segment, std::size_t source, std::size_t begin,
-             std::span<float> to) const;
-  std::span<const float> task_vector(const ChunkData& chunk, const Tile& tile, std::size_t task);
-  void add_all_tasks(const ChunkData& chunk, const Tile& tile, bool count_kept);
-  [[noreturn]] void refuse_non_finite(const ChunkData& chunk, const Tile& tile, std::size_t task,
-                                      std::size_t element) const;
+  void each_tile(const BlockData& block, Visit visit);
+  void each_selected_block(const Progress& progress,
+                           const std::function<void(const BlockData&)>& visit);
+  void sample_brackets(const comm::Comm& comm, const std::vector<plan::Block>& blocks,
+                       std::size_t first_task, std::size_t last_task);
+  void select_tile(const BlockData& block, const Tile& tile);
+  // A tile's base, in a type that its tasks have too.
+  struct Shared {
+    base::Dtype dtype;
+    std::span<const std::byte> base;
+  };
+
+  Shared share(const BlockData& block, const Tile& tile);
+  void merge_tile(const BlockData& block, const Tile& tile);
+  std::int64_t tile_signs(const BlockData& block, const Tile& tile);
+  void merge_block(const BlockData& block, base::Elements chunk_begin, std::span<std::byte> out);
+  [[nodiscard]] base::Dtype dtype_of(const BlockData& block, const Tile& tile,
+                                     std::size_t source) const;
+  [[nodiscard]] std::span<const std::byte> raw(const BlockData& block, const Tile& tile,
+                                               std::size_t source) const;
+  std::span<float> widen(const BlockData& block, const Tile& tile, std::size_t source,
+                         std::vector<float>& to) const;
+  [[noreturn]] void refuse_non_finite(const BlockData& block, const Tile& tile, std::size_t task);
 
   const plan::Plan& plan_;
+  const plan::ReadPlan& reads_;
   const job::Job& job_;
-  ChunkStore& store_;
-  kernel::Disjoint disjoint_;
+  BlockStore& store_;
+  plan::PassOptions passes_;
   bool check_values_;
-  int cancelled_sign_ = 1;
+  kernel::TiesRule rule_;
+  select::ThresholdSearch search_;
   std::vector<TaskTrim> trims_;
   kernel::TiesCounts counts_;
+  bool final_sign_;            // of cancelled sums: not a guess any more
+  bool counts_signs_ = false;  // `select` has to, for a better guess
+  std::int64_t signs_ = 0;     // positive ones less negative ones of this rank
 
-  kernel::TiesTile tile_;
   std::vector<float> base_tile_;
-  std::vector<float> task_tile_;
+  std::vector<float> merged_tile_;
+  std::vector<float> task_tiles_;  // [tasks × tile], where tasks are widened before they are merged
+  std::vector<std::uint32_t> list_;
+  std::vector<kernel::TiesTask> tile_tasks_;
+  kernel::TiesScratch scratch_;
 };
 
 }  // namespace mpimerge::merge

@@ -10,6 +10,7 @@ namespace mpimerge::app {
 /// Collective over `comm`. Each runs one command and returns the exit code, equal on all ranks.
 /// Errors: AgreedError.
 int run_merge(const comm::Comm& comm, const MergeOptions& options, base::Verbosity verbosity);
+int run_plan(const comm::Comm& comm, const PlanOptions& options);
 int run_inspect(const comm::Comm& comm, const InspectOptions& options);
 int run_diff(const comm::Comm& comm, const DiffOptions& options);
 

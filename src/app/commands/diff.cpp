@@ -19,8 +19,9 @@
 #include "mpimerge/comm/collectives.hpp"
 #include "mpimerge/comm/object.hpp"
 #include "mpimerge/kernel/convert.hpp"
-#include "mpimerge/merge/chunk_store.hpp"
+#include "mpimerge/merge/block_store.hpp"
 #include "mpimerge/plan/build.hpp"
+#include "mpimerge/plan/read_plan.hpp"
 
 #include "app/commands/commands.hpp"
 #include "app/inputs.hpp"
@@ -68,7 +69,7 @@ Comparison compare_headers(const DiffOptions& options, std::uint64_t ranks) {
                                                  fmt::join(other.shape, ", "), b.path));
       continue;
     }
-    const bool floating = base::is_merged(tensor.dtype) && base::is_merged(other.dtype);
+    const bool floating = base::is_floating(tensor.dtype) && base::is_floating(other.dtype);
     if (other.dtype != tensor.dtype && !(floating && options.by_value)) {
       comparison.structure.push_back(fmt::format("`{}` is of type {} in {} and {} in {}", name,
                                                  base::name(tensor.dtype), a.path,
@@ -144,18 +145,18 @@ bool within_tolerance(double apart, double b, const DiffOptions& options) {
   return apart == 0 || (std::isfinite(apart) && apart <= options.atol + options.rtol * std::abs(b));
 }
 
-void compare_chunk(const plan::Plan& plan, const merge::ChunkData& chunk,
+void compare_block(const plan::Plan& plan, const merge::BlockData& block,
                    const DiffOptions& options, Differences& differences) {
-  for (std::size_t number = 0; number < chunk.segments.size(); ++number) {
-    const plan::Segment& segment = chunk.segments[number];
-    const auto a = chunk.bytes(0, number);
-    const auto b = chunk.bytes(1, number);
+  for (std::size_t number = 0; number < block.segments.size(); ++number) {
+    const plan::Segment& segment = block.segments[number];
+    const auto a = block.bytes(0, number);
+    const auto b = block.bytes(1, number);
     const base::Dtype type_a = plan.sources[0].extents[segment.tensor].dtype;
     const base::Dtype type_b = plan.sources[1].extents[segment.tensor].dtype;
     if (type_a == type_b && std::memcmp(a.data(), b.data(), a.size()) == 0) continue;
     const std::size_t bytes_a = base::element_bytes(type_a).value();
     const std::size_t bytes_b = base::element_bytes(type_b).value();
-    const bool floating = base::is_merged(type_a);
+    const bool floating = base::is_floating(type_a);
     for (std::uint64_t i = 0; i < segment.elements.count().value(); ++i) {
       const std::byte* const left = a.data() + i * bytes_a;
       const std::byte* const right = b.data() + i * bytes_b;
@@ -226,11 +227,12 @@ int run_diff(const comm::Comm& comm, const DiffOptions& options) {
 
   Differences differences(plan.tensors.size());
   comm::collectively(comm, "compare", [&] {
-    merge::ChunkStore store(plan, static_cast<std::uint64_t>(comm.rank()), base::Bytes{});
+    const auto rank = static_cast<std::uint64_t>(comm.rank());
+    const plan::ReadPlan reads = plan::plan_reads(plan, base::Bytes{});
+    merge::BlockStore store(plan, reads, rank, false);
     for (std::size_t group = 0; group < plan.groups.size(); ++group) {
-      for (std::uint64_t round = 0; round < plan.rounds(group); ++round) {
-        compare_chunk(plan, store.load(group, round), options, differences);
-      }
+      for (const plan::Block& block : plan::blocks(reads, group, plan.shards(group).shard(rank)))
+        compare_block(plan, store.load(block), options, differences);
     }
   });
   differences.reduce(comm);

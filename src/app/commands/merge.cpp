@@ -1,8 +1,10 @@
+#include <array>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <map>
 #include <set>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,32 +20,20 @@
 #include "mpimerge/comm/collectives.hpp"
 #include "mpimerge/comm/object.hpp"
 #include "mpimerge/job/parse.hpp"
-#include "mpimerge/merge/chunk_store.hpp"
+#include "mpimerge/merge/block_store.hpp"
 #include "mpimerge/merge/ties.hpp"
 #include "mpimerge/output/hdf5_writer.hpp"
-#include "mpimerge/plan/build.hpp"
+#include "mpimerge/plan/read_plan.hpp"
 
 #include "app/commands/commands.hpp"
-#include "app/inputs.hpp"
 #include "app/memory.hpp"
 #include "app/phases.hpp"
 #include "app/progress.hpp"
 #include "app/summary.hpp"
+#include "app/work.hpp"
 
 namespace mpimerge::app {
 namespace {
-
-/// All that rank 0 finds out before the work and every rank needs.
-struct Work {
-  job::Job job;
-  plan::Plan plan;
-  std::map<std::string, std::string> metadata;  ///< of the base
-
-  template <class Archive>
-  void serialize(Archive& archive, unsigned /*version*/) {
-    archive& job& plan& metadata;
-  }
-};
 
 bool is_hdf5_name(const std::string& path) {
   return path.ends_with(".h5") || path.ends_with(".hdf5");
@@ -119,35 +109,14 @@ void write_summary_file(const std::string& path, const std::string& text) {
                       fmt::format("{}: cannot be written (--summary)", path));
 }
 
-// The job was checked by its text; links and other spellings of a path show only here.
-void refuse_base_as_task(const job::Job& job) {
-  for (const job::Task& task : job.tasks) {
-    std::error_code ignored;
-    if (!std::filesystem::equivalent(task.path, job.base_path, ignored)) continue;
-    throw base::Error(
-        base::ErrorKind::job,
-        fmt::format(
-            "{}:{}: model: {} is the base model by another name; leave the base out of `models`",
-            job.file, task.line, task.name));
-  }
-}
-
 Work prepare(const MergeOptions& options, std::uint64_t ranks) {
   check_summary_file(options.summary);
   Work work;
   work.job = job::parse_job_file(options.job, options.overrides);
   work.job.outputs = choose_outputs(work.job, options);
-  refuse_base_as_task(work.job);
-  const checkpoint::Catalog base = open_checkpoint(work.job.base_path);
-  std::vector<checkpoint::Catalog> tasks;
-  for (const job::Task& task : work.job.tasks) tasks.push_back(open_checkpoint(task.path));
-  plan::Request request;
-  request.ranks = ranks;
-  request.out_dtype = work.job.out_dtype;
-  request.alignment = work.job.output_hints.alignment;
-  request.chunk = options.chunk;
-  work.plan = plan::build_plan(request, base, tasks);
-  work.metadata = base.metadata;
+  const Models models = open_models(work.job);
+  work.plan = plan_merge(work.job, models, ranks, options.chunk);
+  work.metadata = models.base.metadata;
   refuse_output_over_input(work.job.outputs, work.plan);
   return work;
 }
@@ -179,15 +148,10 @@ FileLayout lay_out_file(const Work& work) {
 /// Merges and writes round by round: all ranks together, each its own chunk.
 class MergeAndWrite {
  public:
-  MergeAndWrite(const comm::Comm& comm, const plan::Plan& plan, merge::ChunkStore& store,
-                merge::TiesMerge& ties, std::vector<output::Hdf5Writer>& writers,
+  MergeAndWrite(const comm::Comm& comm, const plan::Plan& plan, merge::TiesMerge& ties,
+                std::vector<output::Hdf5Writer>& writers,
                 const std::vector<std::size_t>& dataset_of)
-      : comm_(comm),
-        plan_(plan),
-        store_(store),
-        ties_(ties),
-        writers_(writers),
-        dataset_of_(dataset_of) {}
+      : comm_(comm), plan_(plan), ties_(ties), writers_(writers), dataset_of_(dataset_of) {}
 
   /// Collective.
   void run(const merge::Progress& progress) {
@@ -196,7 +160,7 @@ class MergeAndWrite {
     for (std::size_t group = 0; group < plan_.groups.size(); ++group) {
       for (std::uint64_t round = 0; round < plan_.rounds(group); ++round) {
         merge_round(group, round);
-        write_round(group, round);
+        write_round(group);
         progress(static_cast<double>(++done) / static_cast<double>(all));
       }
     }
@@ -216,17 +180,16 @@ class MergeAndWrite {
   void merge_round(std::size_t group, std::uint64_t round) {
     const base::Timer timer;
     comm::collectively(comm_, "merge", [&] {
-      const merge::ChunkData& chunk = store_.load(group, round);
-      offset_ = chunk.range.begin;
-      out_.resize(chunk.range.count().value() *
-                  base::element_bytes(plan_.groups[group].dtype).value());
-      ties_.merge_chunk(chunk, out_);
-      store_.release(group, round);
+      const base::ElementRange chunk =
+          plan_.chunk(group, static_cast<std::uint64_t>(comm_.rank()), round);
+      offset_ = chunk.begin;
+      out_.resize(chunk.count().value() * base::element_bytes(plan_.groups[group].dtype).value());
+      ties_.merge_chunk(group, round, out_);
     });
     merge_seconds_ += timer.seconds();
   }
 
-  void write_round(std::size_t group, std::uint64_t /*round*/) {
+  void write_round(std::size_t group) {
     const base::Timer timer;
     for (output::Hdf5Writer& writer : writers_) {
       writer.write(dataset_of_[group], offset_, out_);
@@ -237,7 +200,6 @@ class MergeAndWrite {
 
   const comm::Comm& comm_;
   const plan::Plan& plan_;
-  merge::ChunkStore& store_;
   merge::TiesMerge& ties_;
   std::vector<output::Hdf5Writer>& writers_;
   const std::vector<std::size_t>& dataset_of_;
@@ -247,6 +209,26 @@ class MergeAndWrite {
   double write_seconds_ = 0;
   base::Bytes written_;
 };
+
+// Collective.
+MemoryUse memory_of_all(const comm::Comm& comm, const plan::ReadPlan& reads,
+                        const plan::Traffic& mine, base::Bytes resident) {
+  std::array<std::uint64_t, 4> sums{mine.keepable.value(), resident.value(), mine.keepable_blocks,
+                                    mine.resident_blocks};
+  comm::all_reduce_sum(comm, std::span<std::uint64_t>(sums));
+  std::array<std::uint64_t, 2> largest{mine.keepable.value(), resident.value()};
+  comm::all_reduce_max(comm, std::span<std::uint64_t>(largest));
+  MemoryUse use;
+  use.budget = reads.budget;
+  use.all.keepable = base::Bytes{sums[0]};
+  use.all.resident = base::Bytes{sums[1]};
+  use.all.keepable_blocks = sums[2];
+  use.all.resident_blocks = sums[3];
+  use.largest_keepable = base::Bytes{largest[0]};
+  use.largest_resident = base::Bytes{largest[1]};
+  use.budget_to_stay = plan::budget_for(reads, use.largest_keepable);
+  return use;
+}
 
 }  // namespace
 
@@ -266,8 +248,12 @@ int run_merge(const comm::Comm& comm, const MergeOptions& options, base::Verbosi
 
   const plan::Plan& plan = work.plan;
   const base::Bytes memory = options.memory ? *options.memory : default_memory(comm);
-  merge::ChunkStore store(plan, static_cast<std::uint64_t>(comm.rank()), memory);
-  merge::TiesMerge ties(plan, work.job, store);
+  const auto rank = static_cast<std::uint64_t>(comm.rank());
+  const plan::ReadPlan reads = plan::plan_reads(plan, memory);
+  const plan::PassOptions passes = merge::pass_options(plan, work.job);
+  const plan::Traffic traffic = plan::predict_traffic(plan, reads, rank, passes);
+  merge::BlockStore store(plan, reads, rank, passes.selects);
+  merge::TiesMerge ties(plan, reads, work.job, store);
   const FileLayout file = lay_out_file(work);
   std::vector<output::Hdf5Writer> writers;
   for (const std::string& path : work.job.outputs) {
@@ -278,37 +264,45 @@ int run_merge(const comm::Comm& comm, const MergeOptions& options, base::Verbosi
       "{} parameters in {} tensors, {} tasks, {} ranks, {} of memory for data per rank",
       plan.merged.value(), plan.tensors.size(), work.job.tasks.size(), comm.ranks(),
       base::human_bytes(memory));
-  const plan::ShardBytes shard = plan::shard_bytes(plan, static_cast<std::uint64_t>(comm.rank()));
-  const auto job_bytes = static_cast<double>(shard.read.value()) * comm.ranks();
+  const MemoryUse planned = memory_of_all(comm, reads, traffic, traffic.resident);
+  base::log().info("{}", describe(planned, passes.selects));
+  const auto all_ranks = [&](base::Bytes bytes) {
+    return static_cast<double>(bytes.value()) * comm.ranks();
+  };
   const auto show = [&](double share) { line.show(share); };
-  const auto pass = [&](const char* name, double passes, const auto& body) {
-    line.begin(name, passes * job_bytes);
+  const auto reading = [&](const char* name, base::Bytes expected, const auto& body) {
+    line.begin(name, all_ranks(expected));
     const base::Bytes before = store.bytes_read();
     const base::Timer timer;
     body();
     line.clear();
     phases.add(name, timer.seconds(), store.bytes_read() - before);
   };
-  pass("select", 2, [&] { ties.select(comm, show); });
-  pass("elect", 1, [&] { ties.elect(comm, show); });
+  reading("sample", traffic.sample - traffic.guess, [&] { ties.sample(comm); });
+  reading("guess", traffic.guess, [&] { ties.guess_sign(comm); });
+  reading("select", traffic.select, [&] { ties.select(comm, show); });
 
-  line.begin("merge", job_bytes);
+  MergeAndWrite rounds(comm, plan, ties, writers, file.dataset_of);
   const base::Bytes read_before = store.bytes_read();
-  MergeAndWrite rounds(comm, plan, store, ties, writers, file.dataset_of);
-  rounds.run(show);
-  line.clear();
+  bool settled = false;
+  while (!settled) {
+    line.begin("merge", all_ranks(traffic.written));
+    rounds.run(show);
+    line.clear();
+    settled = ties.settle(comm);
+    if (!settled)
+      base::log().info("cancelling sums took the rarer sign; merging once more with the other");
+  }
   phases.add("merge", rounds.merge_seconds(), store.bytes_read() - read_before);
   phases.add("write", rounds.write_seconds(), rounds.written());
 
   const base::Timer checking;
-  ties.reduce(comm);
-  MergeReport report{work.job, plan, ties, phases.list(), {}, {}, true};
+  MergeReport report{work.job, plan, ties, phases.list(), {}, {}, {}};
   for (output::Hdf5Writer& writer : writers) report.transfers.push_back(writer.close());
-  phases.add("check", checking.seconds(), rounds.written());
+  phases.add("check", checking.seconds(), base::Bytes{traffic.written.value() * writers.size()});
 
   report.peak_memory = base::Bytes{comm::all_reduce_max(comm, peak_memory().value())};
-  report.resident =
-      comm::all_reduce_max(comm, store.resident() ? std::uint64_t{0} : std::uint64_t{1}) == 0;
+  report.memory = memory_of_all(comm, reads, traffic, store.resident_bytes());
   const std::string summary = summary_json(report).dump(2);
   for (output::Hdf5Writer& writer : writers) writer.publish(summary);
   comm::collectively(comm, "summary", [&] {

@@ -1,0 +1,52 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "mpimerge/comm/comm.hpp"
+#include "mpimerge/kernel/bracket.hpp"
+
+namespace mpimerge::select {
+
+/// Where a sample has the threshold of a task.
+struct BracketGuess {
+  kernel::Bracket bracket;      ///< in which it lies, almost certainly
+  std::uint32_t threshold = 0;  ///< about which it is
+};
+
+/// Guesses from a sample of the magnitudes in which narrow range each task's threshold lies, so
+/// that one pass over all of them finds it. A wrong guess costs another pass, never the result.
+///
+/// The sample is counted by its leading 13 bits (exponent and 5 bits of mantissa). Beside each
+/// count stand the sums of the other bits and of their squares: they tell whether all elements of a
+/// bin have the same magnitude, as differences of bfloat16 numbers often do. Such a magnitude
+/// becomes an atom of the bracket: counted, not listed.
+class BracketSample {
+ public:
+  /// What one task adds to the Allreduce of `brackets`.
+  static constexpr std::uint64_t kBytesPerTask = std::uint64_t{192} << 10;
+
+  /// Local.
+  explicit BracketSample(std::size_t tasks);
+
+  /// Local. Adds magnitudes of a task, bits of float32 without sign.
+  void add(std::size_t task, std::span<const std::uint32_t> magnitudes);
+
+  /// Collective over `comm`. Equal on all ranks.
+  /// @param elements   of a task, over all ranks
+  /// @param positions  by task: of the threshold, 1-based from the smallest magnitude
+  /// @param blocks     stretches of neighbours that this rank's sample was taken in: neighbours are
+  ///                   alike, so their number says how far the sample can be trusted
+  /// Cost: 1 Allreduce of 192 KiB per task.
+  std::vector<BracketGuess> brackets(const comm::Comm& comm, std::uint64_t elements,
+                                     std::span<const std::uint64_t> positions,
+                                     std::uint64_t blocks);
+
+ private:
+  std::size_t tasks_;
+  std::vector<std::uint64_t> bins_;  ///< [tasks × bins × {count, Σ, Σ²}], and the blocks
+};
+
+}  // namespace mpimerge::select

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "mpimerge/base/index.hpp"
+#include "mpimerge/checkpoint/catalog.hpp"
+#include "mpimerge/job/job.hpp"
+#include "mpimerge/plan/plan.hpp"
+
+namespace mpimerge::app {
+
+/// All that rank 0 finds out before the work and every rank needs.
+struct Work {
+  job::Job job;
+  plan::Plan plan;
+  std::map<std::string, std::string> metadata;  ///< of the base
+
+  template <class Archive>
+  void serialize(Archive& archive, unsigned /*version*/) {
+    archive& job& plan& metadata;
+  }
+};
+
+/// The headers of all checkpoints of a job.
+struct Models {
+  checkpoint::Catalog base;
+  std::vector<checkpoint::Catalog> tasks;  ///< in job order
+};
+
+/// Local. Opens the job's checkpoints; headers only.
+/// Errors: Error{input}; Error{job} if the base is among the tasks by another name.
+Models open_models(const job::Job& job);
+
+/// Local. The plan of the job's merge by so many ranks.
+/// Errors: Error{input} as plan::build_plan.
+plan::Plan plan_merge(const job::Job& job, const Models& models, std::uint64_t ranks,
+                      base::Bytes chunk);
+
+}  // namespace mpimerge::app
