@@ -54,8 +54,7 @@ Outcome describe(const std::exception_ptr& failure, std::string_view phase) {
 
 }  // namespace
 
-Wish agree(const Comm& comm, std::string_view phase, const std::exception_ptr& failure,
-           Wish wish) {
+Wish agree(const Comm& comm, std::string_view phase, const std::exception_ptr& failure, Wish wish) {
   // The least of all: the lowest rank that failed; where none did, the weightiest wish.
   constexpr std::int64_t kNoFailure = std::numeric_limits<std::int64_t>::max() - 2;
   static_assert(static_cast<int>(Wish::stop) == 2);

@@ -62,9 +62,14 @@ TEST(Collectively, ReturnsWhenAllIsWell) {
 TEST(Collectively, TheWeightiestWishOfAnyRankIsEverybodys) {
   const bool last = world().rank() == world().ranks() - 1;
 
-  EXPECT_EQ(collectively(world(), "work", [] {}, last ? Wish::save : Wish::go_on), Wish::save);
-  EXPECT_EQ(collectively(world(), "work", [] {}, last ? Wish::stop : Wish::save), Wish::stop);
-  EXPECT_EQ(collectively(world(), "work", [] {}, world().is_root() ? Wish::stop : Wish::go_on),
+  EXPECT_EQ(collectively(
+                world(), "work", [] {}, last ? Wish::save : Wish::go_on),
+            Wish::save);
+  EXPECT_EQ(collectively(
+                world(), "work", [] {}, last ? Wish::stop : Wish::save),
+            Wish::stop);
+  EXPECT_EQ(collectively(
+                world(), "work", [] {}, world().is_root() ? Wish::stop : Wish::go_on),
             Wish::stop);
   expect_in_step(world());
 }
