@@ -265,10 +265,17 @@ TEST(BuildPlan, RefusesABaseWithNothingToMerge) {
 }
 
 TEST(BuildPlan, RefusalsShowStrangeNamesOnOneLine) {
-  Catalog task = small("task");
-  task.tensors.push_back(tensor("two\nlines", Dtype::f32, {1}));
+  const auto with = [](const checkpoint::TensorInfo& strange) {
+    Catalog model = small("model");
+    model.tensors.push_back(strange);
+    return model;
+  };
+  const Catalog strange = with(tensor("two\nlines", Dtype::f32, {4}));
 
-  EXPECT_THAT(refusal(small("base"), {task}), HasSubstr("two\\x0alines"));
+  EXPECT_THAT(refusal(small("base"), {strange}), HasSubstr("two\\x0alines"));
+  EXPECT_THAT(refusal(strange, {small("task")}), HasSubstr("two\\x0alines"));
+  EXPECT_THAT(refusal(strange, {with(tensor("two\nlines", Dtype::f32, {2, 2}))}),
+              HasSubstr("two\\x0alines"));
 }
 
 TEST(BuildPlan, ReadAllReadsEveryTensorFromEverySource) {
@@ -388,6 +395,20 @@ TEST(BuildPlan, ChunksAndBlocksArePowersOfTwo) {
     EXPECT_TRUE(std::has_single_bit(plan.groups[0].block.value())) << bytes;
     EXPECT_GE(plan.groups[0].chunk.value() * 4, 4096U) << bytes;
   }
+}
+
+TEST(BuildPlan, ChunksAreWorthACallHoweverSmallTheChunkMemory) {
+  Request request;
+  request.chunk_memory = Bytes{1};
+
+  EXPECT_EQ(plan_of_one(request, 1'000'000, Dtype::f32, 400).groups[0].chunk, Elements{1024});
+}
+
+TEST(BuildPlan, ShardsAreWorthARankHoweverManyThereAre) {
+  Request request;
+  request.ranks = 1000;
+
+  EXPECT_EQ(plan_of_one(request, 1000, Dtype::f32, 1).groups[0].block, Elements{16});
 }
 
 }  // namespace
