@@ -86,8 +86,8 @@ TEST(PlanReads, FindsRoomForEveryChunkAndBlock) {
 TEST(PlanReads, BudgetForIsTheSmallestThatLeavesSoMuch) {
   const Plan plan = plan_of(3);
   const ReadPlan any = plan_reads(plan, Bytes{0});
-  for (const std::uint64_t resident :
-       {1U, 2U, 7U, 8U, 9U, 55U, 56U, 57U, 1000U, 20'000'000U, 90'000'000U, 999'999'999U}) {
+  for (const std::uint64_t resident : {1U, 2U, 7U, 8U, 9U, 55U, 56U, 57U, 1000U, 20'000'000U,
+                                       70'000'000U, 90'000'000U, 999'999'999U}) {
     const Bytes budget = budget_for(any, Bytes{resident});
 
     EXPECT_GE(plan_reads(plan, budget).resident, Bytes{resident}) << resident;
