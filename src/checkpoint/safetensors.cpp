@@ -56,17 +56,9 @@ void append(Catalog& catalog, const fs::path& file) {
 }
 
 [[noreturn]] void refuse_directory(const fs::path& directory) {
-  for (const auto* pickle : {"pytorch_model.bin", "pytorch_model.bin.index.json"}) {
-    if (has(directory, pickle)) {
-      refuse(directory,
-             "holds {}, which is not supported; convert the model to safetensors, for "
-             "example with save_pretrained(..., safe_serialization=True)",
-             pickle);
-    }
-  }
   refuse(directory,
-         "no checkpoint there; looked for {}, {} and {}. If it has another name, give the "
-         "file itself",
+         "no checkpoint there; looked for {}, {}, {}, pytorch_model.bin.index.json and "
+         "pytorch_model.bin. If it has another name, give the file itself",
          kIndexFile, kModelFile, kAdapterFile);
 }
 
