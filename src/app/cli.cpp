@@ -14,6 +14,7 @@ namespace mpimerge::app {
 namespace {
 
 constexpr const char* kDefaultChunk = "8MiB";
+constexpr const char* kDefaultShardSize = "5GB";
 constexpr base::Bytes kLargestChunk{std::uint64_t{1} << 30};  // what HDF5 writes at once
 
 const CLI::Validator kSize(
@@ -156,6 +157,23 @@ Command parse_command_line(int argc, const char* const* argv) {
           ->check(CLI::NonNegativeNumber);
   add_verbosity(diff_command);
 
+  ConvertOptions convert;
+  std::string shard_size = kDefaultShardSize;
+  CLI::App& convert_command =
+      *app.add_subcommand("convert", "Copy a checkpoint into the other format, bit by bit");
+  convert_command.add_option("IN", convert.input, "Checkpoint")->required();
+  convert_command
+      .add_option("OUT", convert.output,
+                  "A name that ends in .h5 or .hdf5: an HDF5 file; any other: a directory of "
+                  "safetensors")
+      ->required();
+  convert_command
+      .add_option("--shard-size", shard_size, "What a file of a directory holds at most")
+      ->check(kSize)
+      ->capture_default_str();
+  convert_command.add_flag("--overwrite", convert.overwrite, "Replace an output that exists");
+  add_verbosity(convert_command);
+
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
@@ -166,10 +184,11 @@ Command parse_command_line(int argc, const char* const* argv) {
     // CLI11 only says that a command is required when it does not know the one that was given.
     const bool unknown_command = app.get_subcommands().empty() && argc > 1 && argv[1][0] != '-';
     if (unknown_command) {
-      throw base::Error(base::ErrorKind::usage,
-                        fmt::format("{}: no such command; expected merge, plan, inspect or diff; "
-                                    "`mpimerge --help` shows more",
-                                    base::printable(argv[1])));
+      throw base::Error(
+          base::ErrorKind::usage,
+          fmt::format("{}: no such command; expected merge, plan, inspect, diff or convert; "
+                      "`mpimerge --help` shows more",
+                      base::printable(argv[1])));
     }
     throw base::Error(base::ErrorKind::usage, fmt::format("{}; `mpimerge --help` shows the options",
                                                           base::printable(error.what(), 400)));
@@ -192,6 +211,9 @@ Command parse_command_line(int argc, const char* const* argv) {
     }
   } else if (inspect_command.parsed()) {
     command.what = inspect;
+  } else if (convert_command.parsed()) {
+    convert.shard_size = base::parse_bytes(shard_size);
+    command.what = convert;
   } else {
     diff.by_value = rtol->count() + atol->count() > 0;
     command.what = diff;

@@ -46,13 +46,21 @@ struct DiffOptions {
   bool by_value = false;  ///< a tolerance was given: values are compared, not bits
 };
 
+struct ConvertOptions {
+  std::string input;
+  std::string output;
+  base::Bytes shard_size;  ///< of a directory: what each of its files holds at most
+  bool overwrite = false;
+};
+
 /// Help or version: the text to print.
 struct Message {
   std::string text;
 };
 
 struct Command {
-  std::variant<Message, MergeOptions, PlanOptions, InspectOptions, DiffOptions> what;
+  std::variant<Message, MergeOptions, PlanOptions, InspectOptions, DiffOptions, ConvertOptions>
+      what;
   base::Verbosity verbosity = base::Verbosity::normal;
 };
 

@@ -40,7 +40,10 @@ int run(const comm::Comm& world, int argc, char** argv) {
           [&](const MergeOptions& options) { return run_merge(world, options, command.verbosity); },
           [&](const PlanOptions& options) { return run_plan(world, options); },
           [&](const InspectOptions& options) { return run_inspect(world, options); },
-          [&](const DiffOptions& options) { return run_diff(world, options); }},
+          [&](const DiffOptions& options) { return run_diff(world, options); },
+          [&](const ConvertOptions& options) {
+            return run_convert(world, options, command.verbosity);
+          }},
       command.what);
 }
 
