@@ -38,11 +38,27 @@ std::string text_of(int status) {
                                 no_space ? "; free some space, or choose another output" : ""));
 }
 
-void check_io(int status, const path& file, std::string_view doing) {
-  if (status == MPI_SUCCESS) return;
+// In the system's words, which say more than MPI's ("invalid access mode"); 0 for what MPI alone
+// has a name for.
+int errno_of(int status) {
   int kind = MPI_SUCCESS;
   MPI_Error_class(status, &kind);
-  fail(file, doing, text_of(status), kind == MPI_ERR_NO_SPACE || kind == MPI_ERR_QUOTA);
+  switch (kind) {
+    case MPI_ERR_ACCESS: return EACCES;
+    case MPI_ERR_FILE_EXISTS: return EEXIST;
+    case MPI_ERR_NO_SPACE: return ENOSPC;
+    case MPI_ERR_NO_SUCH_FILE: return ENOENT;
+    case MPI_ERR_QUOTA: return EDQUOT;
+    case MPI_ERR_READ_ONLY: return EROFS;
+    default: return 0;
+  }
+}
+
+void check_io(int status, const path& file, std::string_view doing) {
+  if (status == MPI_SUCCESS) return;
+  const int code = errno_of(status);
+  fail(file, doing, code == 0 ? text_of(status) : std::strerror(code),
+       code == ENOSPC || code == EDQUOT);
 }
 
 MPI_File open_file(const path& name, int mode, const Hints& hints, std::string_view doing) {
