@@ -1,11 +1,17 @@
 #include "app/output_writer.hpp"
 
+#include <filesystem>
 #include <utility>
 
 namespace mpimerge::app {
 
 bool is_hdf5_name(const std::string& path) {
   return path.ends_with(".h5") || path.ends_with(".hdf5");
+}
+
+std::string title_of(const std::string& path) {
+  const std::filesystem::path name(path);
+  return (name.has_filename() ? name : name.parent_path()).filename().string();
 }
 
 OutputWriter::OutputWriter(Writer writer, const OutputLayout& layout)

@@ -18,6 +18,9 @@ namespace mpimerge::app {
 /// Local. Whether an output of that name is one HDF5 file; any other is a directory.
 bool is_hdf5_name(const std::string& path);
 
+/// Local. The last part of an output's name, for people.
+std::string title_of(const std::string& path);
+
 /// One output of a command, of the kind that its name asks for.
 class OutputWriter {
  public:

@@ -152,6 +152,8 @@ def a_result_stays_accounted_for(context):
     expect((directory / "mpimerge_job.yaml").read_text() == text(merged.attributes["job"]), "another job")
     expect((directory / "mpimerge_summary.json").read_text() == text(merged.attributes["summary"]) + "\n",
            "another summary")
+    card = (directory / "README.md").read_text()
+    expect("# merged\n" in card and text(merged.attributes["job"]) in card, f"the card says {card}")
     context.run_well("convert", "merged", "again.h5", "-q")
     again = Merged(context.directory / "again.h5")
     expect(not again.faults, "; ".join(again.faults))

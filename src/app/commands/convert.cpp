@@ -19,6 +19,7 @@
 #include "mpimerge/checkpoint/catalog.hpp"
 #include "mpimerge/comm/agree.hpp"
 #include "mpimerge/comm/object.hpp"
+#include "mpimerge/job/parse.hpp"
 #include "mpimerge/merge/block_store.hpp"
 #include "mpimerge/output/hdf5_catalog.hpp"
 #include "mpimerge/output/model_files.hpp"
@@ -27,6 +28,7 @@
 
 #include "app/commands/commands.hpp"
 #include "app/inputs.hpp"
+#include "app/model_card.hpp"
 #include "app/output_layout.hpp"
 #include "app/output_writer.hpp"
 #include "app/phases.hpp"
@@ -44,7 +46,7 @@ struct Conversion {
   std::string job;         ///< that made the input; empty if it does not say
   std::string summary;     ///< of that job, or of this conversion
   std::string companions;  ///< directory to copy them from; empty: there is none
-  std::string card;        ///< of the input; empty: it has none
+  std::string card;        ///< README.md of the input, or of the merge that it is; or empty
 
   template <class Archive>
   void serialize(Archive& archive, unsigned /*version*/) {
@@ -94,6 +96,16 @@ std::string summary_of(const ConvertOptions& options, const checkpoint::Catalog&
   return summary.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }
 
+// Of a merge that was written as HDF5; nothing for a job that this mpimerge does not know.
+std::string card_of_merge(const std::string& job, const std::string& output) {
+  if (job.empty()) return {};
+  try {
+    return model_card(job::parse_job(job, fs::path(), {}), title_of(output));
+  } catch (const base::Error&) {
+    return {};
+  }
+}
+
 Conversion prepare(const ConvertOptions& options, std::uint64_t ranks) {
   const checkpoint::Catalog input = open_checkpoint(options.input);
   refuse_output_over_input(options, input);
@@ -114,6 +126,7 @@ Conversion prepare(const ConvertOptions& options, std::uint64_t ranks) {
     const output::Provenance provenance = output::read_provenance(options.input);
     conversion.job = provenance.job;
     conversion.summary = provenance.summary;
+    conversion.card = card_of_merge(provenance.job, options.output);
   }
   if (conversion.summary.empty()) conversion.summary = summary_of(options, input);
   return conversion;
