@@ -11,6 +11,7 @@
 #include "mpimerge/base/error.hpp"
 #include "mpimerge/base/log.hpp"
 #include "mpimerge/comm/abort.hpp"
+#include "mpimerge/comm/agree.hpp"
 #include "mpimerge/comm/comm.hpp"
 #include "mpimerge/comm/environment.hpp"
 #include "mpimerge/comm/error.hpp"
@@ -31,6 +32,11 @@ Overload(Handlers...) -> Overload<Handlers...>;  // clang before 17 does not ded
 int run(const comm::Comm& world, int argc, char** argv) {
   const Command command = parse_command_line(argc, argv);
   base::start_log(world.rank(), world.ranks(), command.verbosity);
+  if (!command.log_directory.empty()) {
+    comm::collectively(world, "log", [&] {
+      base::add_log_file(command.log_directory, world.rank(), world.ranks());
+    });
+  }
   return std::visit(
       Overload{
           [&](const Message& message) {
@@ -40,6 +46,7 @@ int run(const comm::Comm& world, int argc, char** argv) {
           [&](const MergeOptions& options) { return run_merge(world, options, command.verbosity); },
           [&](const PlanOptions& options) { return run_plan(world, options); },
           [&](const InspectOptions& options) { return run_inspect(world, options); },
+          [&](const VerifyOptions& options) { return run_verify(world, options); },
           [&](const DiffOptions& options) { return run_diff(world, options); },
           [&](const ConvertOptions& options) {
             return run_convert(world, options, command.verbosity);

@@ -127,12 +127,7 @@ void write_text_file(const path& file, const std::string& text) {
   const base::FileDescriptor made(
       ::open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666));
   if (!made) fail_with_errno(file, "cannot be made");
-  for (std::size_t done = 0; done < text.size();) {
-    const ssize_t wrote = ::write(made.get(), text.data() + done, text.size() - done);
-    if (wrote < 0 && errno == EINTR) continue;
-    if (wrote < 0) fail_with_errno(file, "cannot be written");
-    done += static_cast<std::size_t>(wrote);
-  }
+  write_exactly(made, file, base::Bytes{}, std::as_bytes(std::span(text)));
   if (::fsync(made.get()) != 0) fail_with_errno(file, "cannot be written to the disk");
 }
 

@@ -14,6 +14,7 @@
 #include "mpimerge/base/error.hpp"
 #include "mpimerge/base/file_descriptor.hpp"
 #include "mpimerge/base/index.hpp"
+#include "mpimerge/base/narrow.hpp"
 #include "mpimerge/base/text.hpp"
 
 #include "output/paths.hpp"
@@ -22,6 +23,9 @@ namespace mpimerge::output {
 namespace {
 
 using std::filesystem::path;
+
+constexpr const char* kInTheWay =
+    "is in the way and no regular file; remove it, or choose another output";
 
 void check_name(const path& name, bool overwrite) {
   if (!name.has_filename()) fail(name, "is a directory; expected the name of a file");
@@ -58,10 +62,18 @@ void make_way(const path& name, bool overwrite) {
   const path partial = partial_name(name);
   const auto kind = kind_of(partial);
   if (!kind) return;
-  if (!S_ISREG(*kind))
-    fail(partial, "is in the way and no regular file; remove it, or choose another output");
+  if (!S_ISREG(*kind)) fail(partial, kInTheWay);
   if (::unlink(partial.c_str()) != 0)
     fail_with_errno(partial, "the partial file of an earlier run cannot be removed");
+}
+
+void check_way(const path& name, bool overwrite) {
+  check_directory(directory_of(name));
+  check_name(name, overwrite);
+  const path partial = partial_name(name);
+  const auto kind = kind_of(partial);
+  if (!kind) fail(partial, "the partial file of the earlier run is missing");
+  if (!S_ISREG(*kind)) fail(partial, kInTheWay);
 }
 
 void reserve_space(const path& file) {
@@ -99,6 +111,25 @@ void reserve_space(const path& file) {
 void sync_file(const path& file) {
   const base::FileDescriptor descriptor = open_or_fail(file, O_RDONLY);
   if (::fsync(descriptor.get()) != 0) fail_with_errno(file, "cannot be written to the disk");
+}
+
+void append_to_file(const path& file, base::Bytes end, std::span<const std::byte> bytes) {
+  write_exactly(open_or_fail(file, O_WRONLY), file, end, bytes);
+}
+
+void replace_file(const path& file, std::span<const std::byte> bytes) {
+  const path fresh = path(file) += ".new";
+  if (::unlink(fresh.c_str()) != 0 && errno != ENOENT) fail_with_errno(fresh, "is in the way");
+  {
+    constexpr mode_t kAsTheUmaskLeavesIt = 0666;
+    const base::FileDescriptor descriptor(::open(
+        fresh.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, kAsTheUmaskLeavesIt));
+    if (!descriptor) fail_with_errno(fresh, "cannot be made");
+    write_exactly(descriptor, fresh, base::Bytes{0}, bytes);
+    if (::fsync(descriptor.get()) != 0) fail_with_errno(fresh, "cannot be written to the disk");
+  }
+  if (::rename(fresh.c_str(), file.c_str()) != 0) fail_with_errno(file, "cannot be replaced");
+  sync_directory(directory_of(file));
 }
 
 void rename_partial(const path& name, bool overwrite) {

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "mpimerge/base/error.hpp"
-#include "mpimerge/base/file_descriptor.hpp"
+#include "mpimerge/base/narrow.hpp"
 
 namespace mpimerge::output {
 
@@ -59,6 +59,19 @@ bool rename_to_free_name(const path& from, const path& to) {
     return false;
   }
   return ::rename(from.c_str(), to.c_str()) == 0;
+}
+
+void write_exactly(const base::FileDescriptor& descriptor, const path& file, base::Bytes begin,
+                   std::span<const std::byte> bytes) {
+  std::uint64_t at = begin.value();
+  while (!bytes.empty()) {
+    const ssize_t written =
+        ::pwrite(descriptor.get(), bytes.data(), bytes.size(), base::narrow<off_t>(at));
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) fail_with_errno(file, "cannot be written");
+    at += static_cast<std::uint64_t>(written);
+    bytes = bytes.subspan(static_cast<std::size_t>(written));
+  }
 }
 
 void sync_directory(const path& directory) {

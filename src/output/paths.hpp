@@ -1,11 +1,16 @@
 #pragma once
 
+#include <cstddef>
 #include <filesystem>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
 #include <sys/types.h>
+
+#include "mpimerge/base/file_descriptor.hpp"
+#include "mpimerge/base/index.hpp"
 
 namespace mpimerge::output {
 
@@ -32,6 +37,11 @@ void check_directory(const std::filesystem::path& directory);
 /// check that is almost as good.
 [[nodiscard]] bool rename_to_free_name(const std::filesystem::path& from,
                                        const std::filesystem::path& to);
+
+/// Local. Writes all of `bytes` at `begin` of an open file.
+/// Errors: Error{resources} if the disk is full; Error{output}.
+void write_exactly(const base::FileDescriptor& descriptor, const std::filesystem::path& file,
+                   base::Bytes begin, std::span<const std::byte> bytes);
 
 /// Local. Waits until the names in a directory are on the disk.
 /// Errors: Error{output}.
