@@ -24,6 +24,9 @@ namespace {
 
 using std::filesystem::path;
 
+constexpr const char* kInTheWay =
+    "is in the way and not a directory; remove it, or choose another output";
+
 std::vector<std::string> names_in(const path& directory) {
   std::error_code failed;
   std::vector<std::string> names;
@@ -105,11 +108,20 @@ void make_way_for_directory(const path& name, bool overwrite, const std::string&
   const path partial = partial_name(name);
   const auto kind = kind_of(partial);
   if (!kind) return;
-  if (!S_ISDIR(*kind))
-    fail(partial, "is in the way and not a directory; remove it, or choose another output");
+  if (!S_ISDIR(*kind)) fail(partial, kInTheWay);
   check_all_ours(partial, is_ours);
   if (!remove_directory(partial, is_ours))
     fail(partial, "the partial directory of an earlier run cannot be removed");
+}
+
+void check_way_for_directory(const path& name, bool overwrite, const std::string& marker,
+                             const IsOurs& is_ours) {
+  check_directory(directory_of(name));
+  check_name(name, overwrite, marker, is_ours);
+  const path partial = partial_name(name);
+  const auto kind = kind_of(partial);
+  if (!kind) fail(partial, "the partial directory of the earlier run is missing");
+  if (!S_ISDIR(*kind)) fail(partial, kInTheWay);
 }
 
 bool remove_directory(const path& directory, const IsOurs& is_ours) noexcept {

@@ -25,6 +25,12 @@ std::filesystem::path directory_name(const std::filesystem::path& name);
 void make_way_for_directory(const std::filesystem::path& name, bool overwrite,
                             const std::string& marker, const IsOurs& is_ours);
 
+/// Local. As `make_way_for_directory`, for going on with the partial directory of an earlier run,
+/// which has to be there.
+/// Errors: Error{output}.
+void check_way_for_directory(const std::filesystem::path& name, bool overwrite,
+                             const std::string& marker, const IsOurs& is_ours);
+
 /// Local. Removes what is ours of a directory, and the directory if nothing else is in it.
 /// @return whether nothing is left
 bool remove_directory(const std::filesystem::path& directory, const IsOurs& is_ours) noexcept;

@@ -41,14 +41,6 @@ constexpr std::size_t kMostOpen = 8;
 // A tokenizer has some 10 MB.
 constexpr base::Bytes kLargestCompanion{std::uint64_t{1} << 30};
 
-// What this rank wrote in one piece.
-struct Slab {
-  std::size_t file;
-  base::Bytes offset;
-  std::uint64_t bytes;
-  XXH64_hash_t checksum;
-};
-
 // Local. What could not be read back is a fault of the output.
 template <class Step>
 void as_output(Step&& step) {
@@ -100,6 +92,38 @@ class OpenFiles {
   std::vector<Entry> entries_;
 };
 
+// Reads what was written, one file open at a time: slabs are in the order of files.
+class ReadFiles {
+ public:
+  ReadFiles() : buffer_(kBuffer) {}
+
+  template <class Use>
+  void read(std::size_t number, const path& name, base::Bytes begin, base::Bytes bytes, Use use) {
+    if (!file_ || number != number_) file_ = base::open_for_reading(name);
+    number_ = number;
+    for (base::Bytes done; done < bytes;) {
+      const auto part =
+          std::span(buffer_).first(std::min<std::uint64_t>(buffer_.size(), (bytes - done).value()));
+      base::read_exactly(file_, name, begin + done, part);
+      use(part);
+      done += base::Bytes{part.size()};
+    }
+  }
+
+ private:
+  static constexpr std::size_t kBuffer = std::size_t{1} << 20;  // in the cache when it is hashed
+  std::vector<std::byte> buffer_;
+  base::FileDescriptor file_;
+  std::size_t number_ = 0;
+};
+
+std::string read_text(const path& file) {
+  const base::FileDescriptor opened = base::open_for_reading(file);
+  std::string text(base::file_size(opened, file).value(), '\0');
+  base::read_exactly(opened, file, base::Bytes{}, std::as_writable_bytes(std::span(text)));
+  return text;
+}
+
 }  // namespace
 
 struct SafetensorsWriter::State {
@@ -111,7 +135,10 @@ struct SafetensorsWriter::State {
   SafetensorsPlan plan;
   bool owns_partial = false;  // rank 0 only: from the directory's creation to its last name
   OpenFiles files;
-  std::map<std::pair<std::size_t, base::Bytes>, Slab> slabs;  // by place: the last of each
+  std::set<std::size_t> unsynced;  // files that this rank has written to since the last sync
+  std::map<std::pair<std::uint64_t, base::Elements>, Slab> slabs;  // by place: the last of each
+  std::vector<Slab> new_slabs;
+  bool keeps_partial = false;
 
   explicit State(const comm::Comm& the_comm) : comm(the_comm) {}
   State(const State&) = delete;
@@ -119,15 +146,17 @@ struct SafetensorsWriter::State {
   ~State();
 
   [[nodiscard]] path file(std::size_t number) const { return partial / plan.files[number].name; }
+  void plan_output(const path& the_name, const Hdf5Layout& the_layout,
+                   const SafetensorsOptions& the_options);
   void make_partial();
   void check_space() const;
   void make_file(std::size_t number) const;
   void copy_companions() const;
   void copy_companion(const path& from, const std::string& companion) const;
+  void check_partial() const;
+  void check_file(std::size_t number) const;
   void write_piece(const Stretch& piece, std::span<const std::byte> data);
-  void sync_written() const;
-  void check_slab(const base::FileDescriptor& written, const Slab& slab,
-                  std::span<std::byte> buffer) const;
+  void check_slab(const Slab& slab, ReadFiles& written) const;
   void check_slabs() const;
   void complete_file(std::size_t number) const;
   void complete(const std::string& summary);
@@ -135,8 +164,17 @@ struct SafetensorsWriter::State {
 
 SafetensorsWriter::State::~State() {
   // Left alone by an exception of this rank only, the others may still write: what is there stays.
-  if (comm::alone() || !owns_partial) return;
+  if (comm::alone() || !owns_partial || keeps_partial) return;
   remove_directory(partial, is_model_file);
+}
+
+void SafetensorsWriter::State::plan_output(const path& the_name, const Hdf5Layout& the_layout,
+                                           const SafetensorsOptions& the_options) {
+  name = directory_name(the_name);
+  partial = partial_name(name);
+  layout = the_layout;
+  options = the_options;
+  plan = plan_safetensors(layout, options.shard_size);
 }
 
 void SafetensorsWriter::State::make_partial() {
@@ -179,6 +217,31 @@ void SafetensorsWriter::State::make_file(std::size_t number) const {
   reserve_space(file(number));
 }
 
+// What `make_partial` made in an earlier run.
+void SafetensorsWriter::State::check_partial() const {
+  check_way_for_directory(name, options.overwrite, kSummaryFile, is_model_file);
+  as_output([&] {
+    if (!layout.job.empty() && read_text(partial / kJobFile) != layout.job)
+      fail(partial, "is of another job; it cannot be gone on with");
+    for (std::size_t number = 0; number < plan.files.size(); ++number) check_file(number);
+  });
+}
+
+void SafetensorsWriter::State::check_file(std::size_t number) const {
+  const SafetensorsFile& planned = plan.files[number];
+  const base::FileDescriptor opened = base::open_for_reading(file(number));
+  std::string header(planned.header.size(), '\0');
+  const bool whole = base::file_size(opened, file(number)) == planned.bytes;
+  if (whole) {
+    base::read_exactly(opened, file(number), base::Bytes{},
+                       std::as_writable_bytes(std::span(header)));
+  }
+  if (header == planned.header) fail(partial, "was being completed; it cannot be gone on with");
+  header.replace(0, kLengthBytes, planned.header, 0, kLengthBytes);
+  if (!whole || header != planned.header)
+    fail(file(number), "is not a file of this merge; it cannot be gone on with");
+}
+
 void SafetensorsWriter::State::copy_companions() const {
   if (!options.companions) return;
   for (const std::string& companion : companions_in(*options.companions)) {
@@ -216,51 +279,39 @@ void SafetensorsWriter::State::copy_companion(const path& from,
 void SafetensorsWriter::State::write_piece(const Stretch& piece, std::span<const std::byte> data) {
   OpenFiles::Entry& target = files.open(piece.file, file(piece.file));
   target.file.write_at(piece.offset, data);
-  slabs[{piece.file, piece.offset}] = {piece.file, piece.offset, data.size(),
-                                       XXH3_64bits(data.data(), data.size())};
+  unsynced.insert(piece.file);
   if (target.descriptor) {
     ::sync_file_range(target.descriptor.get(), base::narrow<off_t>(piece.offset.value()),
                       base::narrow<off_t>(data.size()), SYNC_FILE_RANGE_WRITE);
   }
 }
 
-void SafetensorsWriter::State::sync_written() const {
-  std::set<std::size_t> written;
-  for (const auto& [place, slab] : slabs) written.insert(slab.file);
-  for (const std::size_t number : written) sync_file(file(number));
-}
-
-void SafetensorsWriter::State::check_slab(const base::FileDescriptor& written, const Slab& slab,
-                                          std::span<std::byte> buffer) const {
-  const path read = file(slab.file);
+void SafetensorsWriter::State::check_slab(const Slab& slab, ReadFiles& written) const {
+  const base::Dtype dtype = plan.datasets[slab.dataset].dtype;
   XXH3_state_t hash;
   XXH3_64bits_reset(&hash);
-  for (std::uint64_t done = 0; done < slab.bytes;) {
-    const auto part = buffer.first(std::min<std::uint64_t>(buffer.size(), slab.bytes - done));
-    base::read_exactly(written, read, slab.offset + base::Bytes{done}, part);
-    XXH3_64bits_update(&hash, part.data(), part.size());
-    done += part.size();
+  std::size_t last = 0;
+  for (const Stretch& piece : stretches(plan, slab.dataset, slab.range)) {
+    const std::uint64_t bytes = piece.elements.count().value() * base::element_bytes(dtype).value();
+    written.read(piece.file, file(piece.file), piece.offset, base::Bytes{bytes},
+                 [&](std::span<const std::byte> part) {
+                   XXH3_64bits_update(&hash, part.data(), part.size());
+                 });
+    last = piece.file;
   }
   if (XXH3_64bits_digest(&hash) == slab.checksum) return;
   throw base::Error(
       base::ErrorKind::output,
-      fmt::format("{}: bytes {} to {} do not read back as they were written: the file system lost "
-                  "or changed data; check it and its free space, then run again",
-                  read.string(), slab.offset.value(), slab.offset.value() + slab.bytes));
+      fmt::format("{}: elements {} to {} of type {} do not read back as they were written: the "
+                  "file system lost or changed data; check it and its free space, then run again",
+                  file(last).string(), slab.range.begin.value(), slab.range.end.value(),
+                  base::name(dtype)));
 }
 
 void SafetensorsWriter::State::check_slabs() const {
-  // Stays in the cache between read and checksum.
-  constexpr std::size_t kBlock = std::size_t{4} << 20;
-  std::vector<std::byte> buffer(slabs.empty() ? 0 : kBlock);
-  base::FileDescriptor opened;
-  std::size_t number = plan.files.size();  // of `opened`; slabs are in the order of files
+  ReadFiles written;
   as_output([&] {
-    for (const auto& [place, slab] : slabs) {
-      if (slab.file != number) opened = base::open_for_reading(file(slab.file));
-      number = slab.file;
-      check_slab(opened, slab, buffer);
-    }
+    for (const auto& [place, slab] : slabs) check_slab(slab, written);
   });
 }
 
@@ -282,18 +333,36 @@ void SafetensorsWriter::State::complete(const std::string& summary) {
   rename_partial_directory(name, options.overwrite, is_model_file);
 }
 
+bool is_finished_directory(const path& directory, std::string_view job) {
+  std::error_code ignored;
+  if (!std::filesystem::is_regular_file(directory / kSummaryFile, ignored)) return false;
+  try {
+    return read_text(directory / kJobFile) == job;
+  } catch (const base::Error&) {
+    return false;
+  }
+}
+
 SafetensorsWriter SafetensorsWriter::begin(const comm::Comm& comm, const path& name,
                                            const Hdf5Layout& layout,
                                            const SafetensorsOptions& options) {
   auto state = std::make_unique<State>(comm);
   comm::collectively(comm, "prepare output", [&] {
-    state->name = directory_name(name);
-    state->partial = partial_name(state->name);
-    state->layout = layout;
-    state->options = options;
-    state->plan = plan_safetensors(layout, options.shard_size);
+    state->plan_output(name, layout, options);
     if (comm.is_root()) state->make_partial();
   });
+  return SafetensorsWriter(std::move(state));
+}
+
+SafetensorsWriter SafetensorsWriter::resume(const comm::Comm& comm, const path& name,
+                                            const Hdf5Layout& layout,
+                                            const SafetensorsOptions& options) {
+  auto state = std::make_unique<State>(comm);
+  comm::collectively(comm, "reopen output", [&] {
+    state->plan_output(name, layout, options);
+    if (comm.is_root()) state->check_partial();
+  });
+  state->keeps_partial = true;
   return SafetensorsWriter(std::move(state));
 }
 
@@ -314,15 +383,40 @@ void SafetensorsWriter::write(std::size_t dataset, base::Elements offset,
       const std::uint64_t bytes = piece.elements.count().value() * element_bytes;
       state.write_piece(piece, data.subspan(begin, bytes));
     }
+    if (range.empty()) return;
+    const Slab slab{dataset, range, XXH3_64bits(data.data(), data.size())};
+    state.slabs[{slab.dataset, offset}] = slab;
+    state.new_slabs.push_back(slab);
   });
 }
 
-void SafetensorsWriter::close() {
+std::vector<Slab> SafetensorsWriter::take_new_slabs() {
+  return std::exchange(state_->new_slabs, {});
+}
+
+void SafetensorsWriter::adopt(const std::vector<Slab>& slabs) {
+  for (const Slab& slab : slabs) state_->slabs[{slab.dataset, slab.range.begin}] = slab;
+}
+
+void SafetensorsWriter::forget() {
+  state_->slabs.clear();
+  state_->new_slabs.clear();
+}
+
+void SafetensorsWriter::sync() {
   State& state = *state_;
   comm::collectively(state.comm, "sync output", [&] {
-    state.sync_written();
-    state.files.close();
+    for (const std::size_t number : state.unsynced) sync_file(state.file(number));
+    state.unsynced.clear();
   });
+}
+
+void SafetensorsWriter::keep() { state_->keeps_partial = true; }
+
+void SafetensorsWriter::close() {
+  State& state = *state_;
+  sync();
+  comm::collectively(state.comm, "close output", [&] { state.files.close(); });
   comm::collectively(state.comm, "check output", [&] { state.check_slabs(); });
 }
 

@@ -123,6 +123,22 @@ TEST(MakeWayForDirectory, LeavesAPartialDirectoryThatHoldsSomethingElse) {
   EXPECT_TRUE(exists(dir / "b.partial"));
 }
 
+TEST(CheckWayForDirectory, WantsThePartialDirectoryAndKeepsIt) {
+  const test::TempDir dir;
+  const auto check_way = [&](const char* name, bool overwrite) {
+    check_way_for_directory(dir / name, overwrite, kMarker, is_ours);
+  };
+  expect_output_error([&] { check_way("a", false); }, "a.partial: the partial directory of the");
+  put(dir / "b.partial");
+  expect_output_error([&] { check_way("b", false); }, "b.partial: is in the way");
+  create_directory(dir / "a.partial");
+  EXPECT_NO_THROW(check_way("a", false));
+  make_ours(dir / "a");
+  expect_output_error([&] { check_way("a", false); }, "exists; use --overwrite");
+  EXPECT_NO_THROW(check_way("a", true));
+  EXPECT_TRUE(exists(dir / "a.partial"));
+}
+
 TEST(RemoveDirectory, LeavesWhatIsNotOurs) {
   const test::TempDir dir;
   make_ours(dir / "a");

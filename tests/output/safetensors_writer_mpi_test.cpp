@@ -357,6 +357,121 @@ TEST(SafetensorsWriter, CopiesCompanionsSetsTheTypeAndAddsTexts) {
   EXPECT_FALSE(exists(dir / "a" / "notes.txt"));
 }
 
+// An earlier run: the first half of each dataset, written, synced and kept.
+std::vector<Slab> leave_half(const path& name, const Hdf5Layout& layout) {
+  SafetensorsWriter writer =
+      SafetensorsWriter::begin(world(), name, layout, options_of(kSomeFiles));
+  const auto first_half = [](Elements elements, int rank, int ranks) {
+    return test::growing_cut(Elements{elements.value() / 2}, rank, ranks);
+  };
+  test::write_sample(writer, world(), layout, first_half, 30'000);
+  writer.sync();
+  writer.keep();
+  return writer.take_new_slabs();
+}
+
+base::ElementRange second_half(Elements elements, int rank, int ranks) {
+  const Elements half{elements.value() / 2};
+  const base::ElementRange range = test::even_cut(elements - half, rank, ranks);
+  return {range.begin + half, range.end + half};
+}
+
+TEST(SafetensorsWriter, GoesOnWithWhatAnEarlierRunLeft) {
+  const SharedDir dir(world());
+  const Hdf5Layout layout = test::sample_layout();
+  const std::vector<Slab> slabs = leave_half(dir / "a", layout);
+  comm::barrier(world());
+  EXPECT_TRUE(exists(dir / "a.partial"));
+  EXPECT_FALSE(is_finished_directory(dir / "a", layout.job));
+
+  SafetensorsWriter writer =
+      SafetensorsWriter::resume(world(), dir / "a", layout, options_of(kSomeFiles));
+  writer.adopt(slabs);
+  test::write_sample(writer, world(), layout, second_half, 100'000);
+  writer.close();
+  writer.publish("{}");
+
+  expect_sample(dir / "a");
+  EXPECT_TRUE(is_finished_directory(dir / "a", layout.job));
+  EXPECT_FALSE(is_finished_directory(dir / "a", "another job"));
+}
+
+TEST(SafetensorsWriter, ReadsBackWhatAnEarlierRunWroteToo) {
+  const SharedDir dir(world());
+  const Hdf5Layout layout = test::sample_layout();
+  std::vector<Slab> slabs = leave_half(dir / "a", layout);
+  for (Slab& slab : slabs) slab.checksum ^= 1;  // as if the bytes were others
+  const bool any = comm::all_reduce_sum(world(), std::uint64_t{slabs.size()}) > 0;
+  const auto write_the_rest = [&](bool forgets) {
+    SafetensorsWriter writer =
+        SafetensorsWriter::resume(world(), dir / "a", layout, options_of(kSomeFiles));
+    writer.adopt(slabs);
+    if (forgets) writer.forget();
+    test::write_sample(writer, world(), layout, second_half, 100'000);
+    writer.close();
+  };
+
+  EXPECT_TRUE(any);
+  EXPECT_THROW(write_the_rest(false), comm::AgreedError);
+  EXPECT_TRUE(exists(dir / "a.partial")) << "what a journal speaks of was removed";
+  EXPECT_NO_THROW(write_the_rest(true));
+}
+
+TEST(SafetensorsWriter, ReportsEachSlabOnce) {
+  const SharedDir dir(world());
+  const Hdf5Layout layout = test::sample_layout();
+  SafetensorsWriter writer =
+      SafetensorsWriter::begin(world(), dir / "a", layout, options_of(kSomeFiles));
+  EXPECT_TRUE(writer.take_new_slabs().empty());
+  test::write_sample(writer, world(), layout, test::even_cut, 1'000'000);
+  std::uint64_t elements = 0;
+  for (const Slab& slab : writer.take_new_slabs()) {
+    EXPECT_FALSE(slab.range.empty());
+    elements += slab.range.count().value();
+  }
+  EXPECT_TRUE(writer.take_new_slabs().empty());
+  std::uint64_t all = 0;
+  for (const Hdf5Dataset& dataset : layout.datasets) all += dataset.elements.value();
+  EXPECT_EQ(comm::all_reduce_sum(world(), elements), all);
+}
+
+// Collective.
+std::string refusal_to_resume(const path& name, const Hdf5Layout& layout, Bytes shard_size) {
+  const Outcome outcome =
+      outcome_of([&] { SafetensorsWriter::resume(world(), name, layout, options_of(shard_size)); });
+  EXPECT_EQ(outcome.kind, ErrorKind::output);
+  return outcome.message;
+}
+
+TEST(SafetensorsWriter, GoesOnOnlyWithAPartialDirectoryOfTheSameMerge) {
+  const SharedDir dir(world());
+  const Hdf5Layout layout = test::sample_layout();
+  EXPECT_THAT(refusal_to_resume(dir / "a", layout, kSomeFiles), HasSubstr("is missing"));
+  leave_half(dir / "a", layout);
+  comm::barrier(world());
+
+  Hdf5Layout other_job = layout;
+  other_job.job = "another";
+  EXPECT_THAT(refusal_to_resume(dir / "a", other_job, kSomeFiles), HasSubstr("another job"));
+  EXPECT_THAT(refusal_to_resume(dir / "a", layout, kDefaultShardSize),
+              HasSubstr("model.safetensors: No such file"));
+  Hdf5Layout other_shape = layout;
+  other_shape.tensors[0].shape = {1000, 70};
+  EXPECT_THAT(refusal_to_resume(dir / "a", other_shape, kSomeFiles),
+              HasSubstr("is not a file of this merge"));
+  EXPECT_TRUE(exists(dir / "a.partial")) << "refusing removed it";
+
+  comm::barrier(world());
+  const SafetensorsPlan plan = plan_safetensors(layout, kSomeFiles);
+  if (world().is_root()) {
+    std::fstream file(dir / "a.partial" / plan.files[1].name,
+                      std::ios::in | std::ios::out | std::ios::binary);
+    file.write(plan.files[1].header.data(), 8);
+  }
+  comm::barrier(world());
+  EXPECT_THAT(refusal_to_resume(dir / "a", layout, kSomeFiles), HasSubstr("was being completed"));
+}
+
 TEST(SafetensorsWriter, FindsAByteThatChangedOnItsWayToTheFile) {
   const SharedDir dir(world());
   const Hdf5Layout layout = test::sample_layout();
