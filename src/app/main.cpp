@@ -15,6 +15,7 @@
 #include "mpimerge/comm/comm.hpp"
 #include "mpimerge/comm/environment.hpp"
 #include "mpimerge/comm/error.hpp"
+#include "mpimerge/hdf5/library.hpp"
 
 #include "app/cli.hpp"
 #include "app/commands/commands.hpp"
@@ -83,6 +84,7 @@ int main(int argc, char** argv) {
   using namespace mpimerge;
   std::signal(SIGXFSZ,
               SIG_IGN);  // a file size limit (ulimit -f) is then an error of the write, not a kill
+  hdf5::start_library();
   const comm::Environment environment(argc, argv);
   comm::Comm world = comm::Comm::duplicate(MPI_COMM_WORLD);
   if (environment.overruled_ompio() && world.is_root()) {
