@@ -1,35 +1,52 @@
 #include "app/output_writer.hpp"
 
-#include <filesystem>
 #include <utility>
+
+#include "app/output_names.hpp"
 
 namespace mpimerge::app {
 
-bool is_hdf5_name(const std::string& path) {
-  return path.ends_with(".h5") || path.ends_with(".hdf5");
-}
-
-std::string title_of(const std::string& path) {
-  const std::filesystem::path name(path);
-  return (name.has_filename() ? name : name.parent_path()).filename().string();
-}
-
-OutputWriter::OutputWriter(Writer writer, const OutputLayout& layout)
-    : writer_(std::move(writer)), layout_(&layout) {}
+OutputWriter::OutputWriter(Writer writer) : writer_(std::move(writer)) {}
 
 OutputWriter OutputWriter::begin(const comm::Comm& comm, const std::string& path,
-                                 const OutputLayout& layout,
+                                 const output::Hdf5Layout& layout,
                                  const output::SafetensorsOptions& options) {
-  if (is_hdf5_name(path)) {
-    return {output::Hdf5Writer::begin(comm, path, layout.layout, options.overwrite), layout};
-  }
-  return {output::SafetensorsWriter::begin(comm, path, layout.layout, options), layout};
+  if (is_hdf5_name(path))
+    return OutputWriter(output::Hdf5Writer::begin(comm, path, layout, options.overwrite));
+  return OutputWriter(output::SafetensorsWriter::begin(comm, path, layout, options));
 }
 
-void OutputWriter::write(std::size_t group, base::Elements offset,
+OutputWriter OutputWriter::resume(const comm::Comm& comm, const std::string& path,
+                                  const output::Hdf5Layout& layout,
+                                  const output::SafetensorsOptions& options) {
+  if (is_hdf5_name(path))
+    return OutputWriter(output::Hdf5Writer::resume(comm, path, layout, options.overwrite));
+  return OutputWriter(output::SafetensorsWriter::resume(comm, path, layout, options));
+}
+
+void OutputWriter::write(std::size_t dataset, base::Elements offset,
                          std::span<const std::byte> data) {
-  std::visit([&](auto& writer) { writer.write(layout_->dataset_of[group], offset, data); },
-             writer_);
+  std::visit([&](auto& writer) { writer.write(dataset, offset, data); }, writer_);
+}
+
+std::vector<output::Slab> OutputWriter::take_new_slabs() {
+  return std::visit([](auto& writer) { return writer.take_new_slabs(); }, writer_);
+}
+
+void OutputWriter::adopt(const std::vector<output::Slab>& slabs) {
+  std::visit([&](auto& writer) { writer.adopt(slabs); }, writer_);
+}
+
+void OutputWriter::forget() {
+  std::visit([](auto& writer) { writer.forget(); }, writer_);
+}
+
+void OutputWriter::keep() {
+  std::visit([](auto& writer) { writer.keep(); }, writer_);
+}
+
+void OutputWriter::sync() {
+  std::visit([](auto& writer) { writer.sync(); }, writer_);
 }
 
 std::optional<output::TransferMode> OutputWriter::close() {

@@ -17,13 +17,13 @@ bool is_hdf5(const std::filesystem::path& path);
 checkpoint::Catalog open_hdf5(const std::filesystem::path& path);
 
 /// What a result of mpimerge says of how it was made; empty where it says nothing.
-struct Provenance {
+struct MergeRecord {
   std::string job;      ///< YAML
   std::string summary;  ///< JSON
 };
 
 /// Local. The attributes `job` and `summary` of an HDF5 file that mpimerge wrote.
 /// Errors: Error{input}: they cannot be read.
-Provenance read_provenance(const std::filesystem::path& path);
+MergeRecord read_merge_record(const std::filesystem::path& path);
 
 }  // namespace mpimerge::output

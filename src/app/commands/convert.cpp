@@ -30,6 +30,7 @@
 #include "app/inputs.hpp"
 #include "app/model_card.hpp"
 #include "app/output_layout.hpp"
+#include "app/output_names.hpp"
 #include "app/output_writer.hpp"
 #include "app/phases.hpp"
 #include "app/progress.hpp"
@@ -66,14 +67,9 @@ std::string without_last_newline(std::string text) {
   return text;
 }
 
-// The output replaces all that has its name, at the end.
 void refuse_output_over_input(const ConvertOptions& options, const checkpoint::Catalog& input) {
   for (const fs::path& file : input.files) {
-    std::error_code ignored;
-    const fs::path directory = file.has_parent_path() ? file.parent_path() : fs::path(".");
-    if (!fs::equivalent(options.output, file, ignored) &&
-        !fs::equivalent(options.output, directory, ignored))
-      continue;
+    if (!takes_place_of(options.output, file)) continue;
     throw base::Error(base::ErrorKind::output,
                       fmt::format("{}: is the input, or holds it; expected another name for the "
                                   "output",
@@ -123,10 +119,10 @@ Conversion prepare(const ConvertOptions& options, std::uint64_t ranks) {
     conversion.card = text_of(directory / output::kCardFile);
     conversion.companions = options.input;
   } else if (output::is_hdf5(options.input)) {
-    const output::Provenance provenance = output::read_provenance(options.input);
-    conversion.job = provenance.job;
-    conversion.summary = provenance.summary;
-    conversion.card = card_of_merge(provenance.job, options.output);
+    const output::MergeRecord record = output::read_merge_record(options.input);
+    conversion.job = record.job;
+    conversion.summary = record.summary;
+    conversion.card = card_of_merge(record.job, options.output);
   }
   if (conversion.summary.empty()) conversion.summary = summary_of(options, input);
   return conversion;
@@ -157,9 +153,11 @@ output::SafetensorsOptions directory_options(const ConvertOptions& options,
 /// Copies round by round: all ranks together, each its own chunk.
 class Copy {
  public:
-  Copy(const comm::Comm& comm, const plan::Plan& plan, OutputWriter& writer)
+  Copy(const comm::Comm& comm, const plan::Plan& plan, const OutputLayout& layout,
+       OutputWriter& writer)
       : comm_(comm),
         plan_(plan),
+        layout_(layout),
         writer_(writer),
         reads_(plan::plan_reads(plan, base::Bytes{})),
         store_(plan, reads_, static_cast<std::uint64_t>(comm.rank()), false) {}
@@ -189,7 +187,7 @@ class Copy {
     comm::collectively(comm_, "read", [&] { read_chunk(group, chunk); });
     read_seconds_ += reading.seconds();
     const base::Timer writing;
-    writer_.write(group, chunk.begin, out_);
+    writer_.write(layout_.dataset_of[group], chunk.begin, out_);
     write_seconds_ += writing.seconds();
   }
 
@@ -210,6 +208,7 @@ class Copy {
 
   const comm::Comm& comm_;
   const plan::Plan& plan_;
+  const OutputLayout& layout_;
   OutputWriter& writer_;
   plan::ReadPlan reads_;
   merge::BlockStore store_;
@@ -236,11 +235,11 @@ int run_convert(const comm::Comm& comm, const ConvertOptions& options, base::Ver
   OutputLayout layout = lay_out_output(conversion.plan);
   layout.layout.metadata = conversion.metadata;
   layout.layout.job = conversion.job;
-  OutputWriter writer =
-      OutputWriter::begin(comm, options.output, layout, directory_options(options, conversion));
+  OutputWriter writer = OutputWriter::begin(comm, options.output, layout.layout,
+                                            directory_options(options, conversion));
   phases.add("open", opening.seconds(), base::Bytes{});
 
-  Copy copy(comm, conversion.plan, writer);
+  Copy copy(comm, conversion.plan, layout, writer);
   const plan::ShardBytes mine =
       plan::shard_bytes(conversion.plan, static_cast<std::uint64_t>(comm.rank()));
   line.begin("convert", static_cast<double>(mine.written.value()) * comm.ranks());
