@@ -116,7 +116,9 @@ Command parse_command_line(int argc, const char* const* argv) {
   CLI::App& merge_command = *app.add_subcommand("merge", "Run the merge that a job file describes");
   merge_command
       .add_option("--output", merge.outputs,
-                  "Write here instead of where the job says; may be repeated")
+                  "Write here instead of where the job says: an HDF5 file if the name ends in .h5 "
+                  "or .hdf5, "
+                  "else a directory of safetensors; may be repeated")
       ->type_name("PATH")
       ->expected(1)
       ->take_all();
@@ -139,6 +141,13 @@ Command parse_command_line(int argc, const char* const* argv) {
         ->take_all();
   };
   add_work(merge_command);
+  std::string shard_size = kDefaultShardSize;
+  const auto add_shard_size = [&](CLI::App& command) {
+    command.add_option("--shard-size", shard_size, "What a file of a directory holds at most")
+        ->check(kSize)
+        ->capture_default_str();
+  };
+  add_shard_size(merge_command);
   merge_command.add_flag("--overwrite", merge.overwrite,
                          "Replace an output that exists; begin anew where a run was stopped");
   merge_command.add_flag("--resume", merge.resume,
@@ -206,7 +215,6 @@ Command parse_command_line(int argc, const char* const* argv) {
   add_verbosity(diff_command);
 
   ConvertOptions convert;
-  std::string shard_size = kDefaultShardSize;
   CLI::App& convert_command =
       *app.add_subcommand("convert", "Copy a checkpoint into the other format, bit by bit");
   convert_command.add_option("IN", convert.input, "Checkpoint")->required();
@@ -215,10 +223,7 @@ Command parse_command_line(int argc, const char* const* argv) {
                   "A name that ends in .h5 or .hdf5: an HDF5 file; any other: a directory of "
                   "safetensors")
       ->required();
-  convert_command
-      .add_option("--shard-size", shard_size, "What a file of a directory holds at most")
-      ->check(kSize)
-      ->capture_default_str();
+  add_shard_size(convert_command);
   convert_command.add_flag("--overwrite", convert.overwrite, "Replace an output that exists");
   add_verbosity(convert_command);
 
@@ -256,6 +261,7 @@ Command parse_command_line(int argc, const char* const* argv) {
       plan.merge = merge;
       command.what = plan;
     } else {
+      merge.shard_size = base::parse_bytes(shard_size);
       merge.again = command_to_resume(argc, argv);
       command.log_directory = log_directory;
       command.what = merge;

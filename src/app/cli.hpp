@@ -22,6 +22,7 @@ struct MergeOptions {
   std::string summary;                 ///< file for the JSON; empty: none
   std::optional<base::Bytes> memory;   ///< per rank, for data
   base::Bytes chunk;                   ///< of output per rank and round
+  base::Bytes shard_size;              ///< of a directory: what each of its files holds at most
   bool overwrite = false;
   bool resume = false;
   std::string journal;             ///< file; empty: beside the first output
