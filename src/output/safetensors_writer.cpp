@@ -244,9 +244,8 @@ void SafetensorsWriter::State::check_file(std::size_t number) const {
 
 void SafetensorsWriter::State::copy_companions() const {
   if (!options.companions) return;
-  for (const std::string& companion : companions_in(*options.companions)) {
-    if (!options.texts.contains(companion)) copy_companion(*options.companions, companion);
-  }
+  for (const std::string& companion : companions_in(*options.companions))
+    copy_companion(*options.companions, companion);
 }
 
 void SafetensorsWriter::State::copy_companion(const path& from,

@@ -110,13 +110,13 @@ TEST(File, TakesMoreAtOnceThanMpiCounts) {
   if (world().ranks() > 1) return;  // one rank shows it; several would take the same memory each
   const SharedDir dir(world());
   make_on_root(dir / "a");
-  constexpr std::size_t kMany = (std::size_t{1} << 30) + 4097;
+  constexpr std::size_t kMany = (std::size_t{1} << 31) + 4097;
   // Pages of zeros that nobody writes to take no memory.
   void* const memory = ::mmap(nullptr, kMany, PROT_READ | PROT_WRITE,
                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   ASSERT_NE(memory, MAP_FAILED);
   const std::span<std::byte> data(static_cast<std::byte*>(memory), kMany);
-  data[std::size_t{1} << 30] = std::byte{7};
+  data[std::size_t{1} << 31] = std::byte{7};
   data.back() = std::byte{8};
 
   File file = File::open(dir / "a");
@@ -127,7 +127,7 @@ TEST(File, TakesMoreAtOnceThanMpiCounts) {
   EXPECT_EQ(std::filesystem::file_size(dir / "a"), kMany + 3);
   std::vector<std::byte> end(4097);
   base::read_exactly(base::open_for_reading(dir / "a"), dir / "a",
-                     Bytes{(std::uint64_t{1} << 30) + 3}, end);
+                     Bytes{(std::uint64_t{1} << 31) + 3}, end);
   EXPECT_EQ(end.front(), std::byte{7});
   EXPECT_EQ(end.back(), std::byte{8});
 }

@@ -86,6 +86,19 @@ def there_and_back_keeps_every_byte_and_the_metadata(context):
 
 
 @cases.case("convert")
+def tensors_of_many_rounds_keep_every_byte(context):
+    random = np.random.default_rng(3)
+    large = {"a": tensors.raw("U8", (3, 7_000_001), random.bytes(21_000_003)),
+             "b": tensors.raw("BF16", (5_000_000,), random.bytes(10_000_000)),
+             "c": tensors.raw("U8", (11,), random.bytes(11))}
+    tensors.write_model(context.directory / "large", large)
+    context.run_well("convert", "large", "there.h5", "-q")
+    expect_same(Merged(context.directory / "there.h5").tensors, large, "there.h5")
+    context.run_well("convert", "there.h5", "back", "-q", "--shard-size", "9MB")
+    expect_same(tensors.read_model(context.directory / "back"), large, "back")
+
+
+@cases.case("convert")
 def shards_keep_to_their_size_and_the_index_names_them(context):
     source(context)
     context.run_well("convert", "source", "shards", "--shard-size", "10kB")

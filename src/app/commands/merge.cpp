@@ -62,7 +62,8 @@ std::vector<std::string> choose_outputs(const job::Job& job, const MergeOptions&
     output = without_last_slashes(output);
     // A name that cannot be looked up is reported where the output is made.
     std::error_code failed;
-    const std::filesystem::path name = std::filesystem::weakly_canonical(output, failed);
+    const std::filesystem::path name =
+        std::filesystem::weakly_canonical(std::filesystem::absolute(output), failed);
     if (failed || names.insert(name).second) continue;
     throw base::Error(kind, fmt::format("output {}: is named twice; expected different ones",
                                         base::printable(output)));
