@@ -29,7 +29,8 @@ using std::filesystem::path;
 constexpr std::array<unsigned char, 8> kSignature{0x89, 'H', 'D', 'F', '\r', '\n', 0x1a, '\n'};
 
 [[noreturn]] void fail(const path& file, const std::string& what) {
-  throw base::Error(base::ErrorKind::input, fmt::format("{}: {}", file.string(), what));
+  throw base::Error(base::ErrorKind::input,
+                    fmt::format("{}: {}", base::printable_path(file), what));
 }
 
 bool has_signature(const base::FileDescriptor& file, const path& name) {
