@@ -79,6 +79,7 @@ class Reader {
               [](const checkpoint::TensorInfo& a, const checkpoint::TensorInfo& b) {
                 return std::tie(a.offset, a.bytes, a.name) < std::tie(b.offset, b.bytes, b.name);
               });
+    check_apart(catalog.tensors);
     return catalog;
   }
 
@@ -137,6 +138,19 @@ class Reader {
                dataset_path(*dtype), shape[0], offset->value(), file_bytes_.value()));
     }
     stored_[*dtype] = {base::Elements{shape[0]}, *offset};
+  }
+
+  // In the order of the file. Tensors that share bytes could add up to more than any file has.
+  void check_apart(const std::vector<checkpoint::TensorInfo>& tensors) const {
+    const checkpoint::TensorInfo* last = nullptr;
+    for (const checkpoint::TensorInfo& tensor : tensors) {
+      if (tensor.bytes == base::Bytes{}) continue;
+      if (last != nullptr && tensor.offset < last->offset + last->bytes) {
+        fail(name_, fmt::format("tensor `{}` overlaps tensor `{}`", base::printable(tensor.name),
+                                base::printable(last->name)));
+      }
+      last = &tensor;
+    }
   }
 
   checkpoint::TensorInfo read_tensor(const std::string& tensor,
