@@ -416,6 +416,15 @@ foo: 1
   for (std::size_t i = 0; i < starts.size(); ++i) EXPECT_THAT(faults[i], StartsWith(starts[i]));
 }
 
+TEST(Faults, BeyondAHundredAreCounted) {
+  std::string keys;
+  for (int number = 0; number < 250; ++number) keys += "a" + std::to_string(number) + ": 1\n";
+  const auto faults = faults_of(with(keys));
+  ASSERT_EQ(faults.size(), 101U);
+  EXPECT_THAT(faults[99], StartsWith("dir/job.yaml:104: a99: unknown key"));
+  EXPECT_EQ(faults[100], "dir/job.yaml: and 150 more");
+}
+
 TEST(Faults, DoNotRepeatForTheSecondOfTwoEqualKeys) {
   const auto faults = faults_of(with("foo: 1\nfoo: 2\n"));
   ASSERT_EQ(faults.size(), 2U) << testing::PrintToString(faults);
