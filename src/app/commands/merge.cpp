@@ -1,8 +1,7 @@
 #include <array>
-#include <cstdio>
 #include <filesystem>
-#include <fstream>
 #include <map>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
@@ -10,7 +9,6 @@
 #include <vector>
 
 #include <fmt/format.h>
-#include <unistd.h>
 #include <xxhash.h>
 
 #include "mpimerge/base/error.hpp"
@@ -29,7 +27,9 @@
 #include "app/memory.hpp"
 #include "app/phases.hpp"
 #include "app/progress.hpp"
+#include "app/standard_streams.hpp"
 #include "app/summary.hpp"
+#include "app/summary_file.hpp"
 #include "app/work.hpp"
 
 namespace mpimerge::app {
@@ -37,6 +37,17 @@ namespace {
 
 bool is_hdf5_name(const std::string& path) {
   return path.ends_with(".h5") || path.ends_with(".hdf5");
+}
+
+// One text per place in the file system; nothing where that cannot be told.
+std::optional<std::filesystem::path> place_of(const std::filesystem::path& file) {
+  std::error_code failed;
+  // Of a relative name that does not exist yet, weakly_canonical alone would stay relative.
+  const std::filesystem::path absolute = std::filesystem::absolute(file, failed);
+  if (failed) return std::nullopt;
+  const std::filesystem::path place = std::filesystem::weakly_canonical(absolute, failed);
+  if (failed) return std::nullopt;
+  return place;
 }
 
 // The job's outputs, or those of the command line, which are relative to the working directory.
@@ -49,12 +60,11 @@ std::vector<std::string> choose_outputs(const job::Job& job, const MergeOptions&
     }
   }
   const std::vector<std::string>& outputs = options.outputs.empty() ? job.outputs : options.outputs;
-  std::set<std::filesystem::path> names;
+  std::set<std::filesystem::path> places;
   for (const std::string& output : outputs) {
     // A name that cannot be looked up is reported where the file is made.
-    std::error_code failed;
-    const std::filesystem::path name = std::filesystem::weakly_canonical(output, failed);
-    if (failed || names.insert(name).second) continue;
+    const auto place = place_of(output);
+    if (!place || places.insert(*place).second) continue;
     throw base::Error(options.outputs.empty() ? base::ErrorKind::job : base::ErrorKind::usage,
                       fmt::format("output {}: is named twice; expected different files",
                                   base::printable(output)));
@@ -69,48 +79,43 @@ std::vector<std::string> choose_outputs(const job::Job& job, const MergeOptions&
   return outputs;
 }
 
+// Of each output also NAME.partial, which is removed before the work.
 void refuse_output_over_input(const std::vector<std::string>& outputs, const plan::Plan& plan) {
   for (const std::string& output : outputs) {
-    for (const plan::Source& source : plan.sources) {
-      for (const std::string& file : source.files) {
-        std::error_code ignored;
-        if (!std::filesystem::equivalent(output, file, ignored)) continue;
-        throw base::Error(
-            base::ErrorKind::output,
-            fmt::format("{}: is an input of this merge; expected another name for the output",
-                        output));
+    for (const std::string& name : {output, output + ".partial"}) {
+      for (const plan::Source& source : plan.sources) {
+        for (const std::string& file : source.files) {
+          std::error_code ignored;
+          if (!std::filesystem::equivalent(name, file, ignored)) continue;
+          throw base::Error(
+              base::ErrorKind::output,
+              fmt::format("{}: is an input of this merge; expected another name for the output",
+                          name));
+        }
       }
     }
   }
 }
 
-// Before the work: nobody wants to learn after hours that the account of them has no place.
-void check_summary_file(const std::string& path) {
-  if (path.empty()) return;
-  std::error_code ignored;
-  const bool exists = std::filesystem::exists(path, ignored);
-  const std::filesystem::path folder = std::filesystem::path(path).parent_path();
-  const std::string target = exists ? path : folder.empty() ? "." : folder.string();
-  if (access(target.c_str(), W_OK) == 0 && !std::filesystem::is_directory(path, ignored)) return;
-  throw base::Error(
-      base::ErrorKind::output,
-      fmt::format(
-          "{}: cannot be written (--summary); expected a file in a directory that exists and "
-          "can be written",
-          path));
-}
-
-void write_summary_file(const std::string& path, const std::string& text) {
-  std::ofstream file(path, std::ios::trunc);
-  file << text << '\n';
-  file.close();
-  if (!file)
-    throw base::Error(base::ErrorKind::output,
-                      fmt::format("{}: cannot be written (--summary)", path));
+// The summary takes the place of what has its name: of nothing that the merge needs or makes.
+void refuse_summary_over_others(const std::string& summary, const Work& work) {
+  std::vector<std::string> others{work.job.file};
+  for (const std::string& output : work.job.outputs) others.push_back(output);
+  for (const plan::Source& source : work.plan.sources)
+    others.insert(others.end(), source.files.begin(), source.files.end());
+  for (const std::string& other : others) {
+    const auto place = place_of(summary);
+    if (!place || place != place_of(other)) continue;
+    throw base::Error(
+        base::ErrorKind::output,
+        fmt::format("{}: is the job, an input or an output of this merge; expected a file of its "
+                    "own for --summary",
+                    base::printable_path(summary)));
+  }
 }
 
 Work prepare(const MergeOptions& options, std::uint64_t ranks) {
-  check_summary_file(options.summary);
+  if (!options.summary.empty()) check_summary_file(options.summary);
   Work work;
   work.job = job::parse_job_file(options.job, options.overrides);
   work.job.outputs = choose_outputs(work.job, options);
@@ -118,6 +123,7 @@ Work prepare(const MergeOptions& options, std::uint64_t ranks) {
   work.plan = plan_merge(work.job, models, ranks, options.chunk);
   work.metadata = models.base.metadata;
   refuse_output_over_input(work.job.outputs, work.plan);
+  if (!options.summary.empty()) refuse_summary_over_others(options.summary, work);
   return work;
 }
 
@@ -247,7 +253,9 @@ int run_merge(const comm::Comm& comm, const MergeOptions& options, base::Verbosi
   comm::agree_same(comm, XXH3_64bits(archive.data(), archive.size()), "plan");
 
   const plan::Plan& plan = work.plan;
-  const base::Bytes memory = options.memory ? *options.memory : default_memory(comm);
+  // Asked for on all ranks, also on those that were given their own: it is collective.
+  const base::Bytes memory_here = default_memory(comm);
+  const base::Bytes memory = options.memory.value_or(memory_here);
   const auto rank = static_cast<std::uint64_t>(comm.rank());
   const plan::ReadPlan reads = plan::plan_reads(plan, memory);
   const plan::PassOptions passes = merge::pass_options(plan, work.job);
@@ -306,12 +314,13 @@ int run_merge(const comm::Comm& comm, const MergeOptions& options, base::Verbosi
   const std::string summary = summary_json(report).dump(2);
   for (output::Hdf5Writer& writer : writers) writer.publish(summary);
   comm::collectively(comm, "summary", [&] {
-    if (comm.is_root() && !options.summary.empty()) write_summary_file(options.summary, summary);
+    if (comm.is_root() && !options.summary.empty())
+      write_summary_file(options.summary, summary + "\n");
   });
   if (comm.is_root() && !quiet) {
     std::string text = summary_table(report);
     for (const std::string& path : work.job.outputs) text += fmt::format("written    {}\n", path);
-    std::fputs(text.c_str(), stdout);
+    print_account(text);
   }
   return 0;
 }
