@@ -11,12 +11,15 @@
 #include "mpimerge/base/error.hpp"
 #include "mpimerge/base/log.hpp"
 #include "mpimerge/comm/abort.hpp"
+#include "mpimerge/comm/agree.hpp"
 #include "mpimerge/comm/comm.hpp"
 #include "mpimerge/comm/environment.hpp"
 #include "mpimerge/comm/error.hpp"
 
 #include "app/cli.hpp"
 #include "app/commands/commands.hpp"
+#include "app/same_command.hpp"
+#include "app/standard_streams.hpp"
 
 namespace mpimerge::app {
 namespace {
@@ -29,18 +32,25 @@ template <class... Handlers>
 Overload(Handlers...) -> Overload<Handlers...>;  // clang before 17 does not deduce it
 
 int run(const comm::Comm& world, int argc, char** argv) {
-  const Command command = parse_command_line(argc, argv);
+  Command command;
+  comm::collectively(world, "command line", [&] { command = parse_command_line(argc, argv); });
+  agree_on_command_line(world, argc, argv);
   base::start_log(world.rank(), world.ranks(), command.verbosity);
   return std::visit(
-      Overload{
-          [&](const Message& message) {
-            if (world.is_root()) std::fputs(message.text.c_str(), stdout);
-            return 0;
-          },
-          [&](const MergeOptions& options) { return run_merge(world, options, command.verbosity); },
-          [&](const PlanOptions& options) { return run_plan(world, options); },
-          [&](const InspectOptions& options) { return run_inspect(world, options); },
-          [&](const DiffOptions& options) { return run_diff(world, options); }},
+      Overload{[&](const Message& message) {
+                 comm::collectively(world, "print", [&] {
+                   if (world.is_root()) print_result(message.text);
+                 });
+                 return 0;
+               },
+               [&](const MergeOptions& options) {
+                 // Who reads the log may go away (`| head`); a merge of hours goes on.
+                 std::signal(SIGPIPE, SIG_IGN);
+                 return run_merge(world, options, command.verbosity);
+               },
+               [&](const PlanOptions& options) { return run_plan(world, options); },
+               [&](const InspectOptions& options) { return run_inspect(world, options); },
+               [&](const DiffOptions& options) { return run_diff(world, options); }},
       command.what);
 }
 
@@ -48,7 +58,7 @@ int run(const comm::Comm& world, int argc, char** argv) {
 void print_error(const std::string& message) {
   std::istringstream lines(message);
   for (std::string line; std::getline(lines, line);)
-    fmt::print(stderr, "mpimerge: error: {}\n", line);
+    std::fputs(fmt::format("mpimerge: error: {}\n", line).c_str(), stderr);
 }
 
 // What every rank knows of ends normally, with one code; what one rank is alone with ends the job.
@@ -71,6 +81,7 @@ int guarded(const comm::Comm& world, int argc, char** argv) {
 
 int main(int argc, char** argv) {
   using namespace mpimerge;
+  app::open_standard_streams();
   std::signal(SIGXFSZ,
               SIG_IGN);  // a file size limit (ulimit -f) is then an error of the write, not a kill
   const comm::Environment environment(argc, argv);
