@@ -152,6 +152,12 @@ Command parse_command_line(int argc, const char* const* argv) {
       ->type_name("SECONDS")
       ->default_val(60)
       ->check(CLI::Range(0.0, 1e6));
+  merge_command
+      .add_option("--watchdog", merge.watchdog,
+                  "Seconds without progress after which a rank ends the job; 0: never")
+      ->type_name("SECONDS")
+      ->default_val(1800)
+      ->check(CLI::Range(0.0, 1e6));
   std::string log_directory;
   merge_command
       .add_option("--log-dir", log_directory, "Also write the log of every rank, in a file each")
