@@ -75,9 +75,10 @@ std::string command_to_resume(int argc, const char* const* argv) {
     const std::string_view argument = argv[word];
     resumes = resumes || argument == "--resume";
     if (word > 0) text += ' ';
-    const bool plain = !argument.empty() && argument.find_first_not_of(
-                                                "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVW"
-                                                "XYZ0123456789%+,-./:=@_") == argument.npos;
+    const bool plain =
+        !argument.empty() && argument.find_first_not_of(
+                                 "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVW"
+                                 "XYZ0123456789%+,-./:=@_") == std::string_view::npos;
     if (plain) {
       text += argument;
       continue;
@@ -161,6 +162,12 @@ Command parse_command_line(int argc, const char* const* argv) {
                   "Seconds between two entries of the journal: the most that a crash costs")
       ->type_name("SECONDS")
       ->default_val(60)
+      ->check(CLI::Range(0.0, 1e6));
+  merge_command
+      .add_option("--watchdog", merge.watchdog,
+                  "Seconds without progress after which a rank ends the job; 0: never")
+      ->type_name("SECONDS")
+      ->default_val(1800)
       ->check(CLI::Range(0.0, 1e6));
   std::string log_directory;
   merge_command

@@ -27,6 +27,7 @@ struct MergeOptions {
   bool resume = false;
   std::string journal;             ///< file; empty: beside the first output
   double checkpoint_interval = 0;  ///< seconds between two journals
+  double watchdog = 0;             ///< seconds without progress until a rank ends; 0: never
   std::string again;               ///< the command that goes on with this merge
 };
 

@@ -36,12 +36,13 @@ base::Bytes MergeRounds::to_write() const {
   return bytes;
 }
 
-bool MergeRounds::run(Recovery& recovery, const merge::Progress& progress) {
+bool MergeRounds::run(Recovery& recovery, Watchdog& watchdog, const merge::Progress& progress) {
   std::uint64_t all = 0;
   for (const Part& part : parts_) all += part.rounds;
   std::uint64_t done = 0;
   for (const Part& part : parts_) {
     for (std::uint64_t round = 0; round < part.rounds; ++round) {
+      watchdog.feed("merge", done + 1);
       const base::ElementRange chunk =
           round < part.mine.size() ? part.mine[round] : base::ElementRange{};
       const comm::Wish wish = merge_round(part.group, chunk, recovery.wish());

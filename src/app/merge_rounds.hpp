@@ -14,6 +14,7 @@
 #include "app/output_layout.hpp"
 #include "app/output_writer.hpp"
 #include "app/recovery.hpp"
+#include "app/watchdog.hpp"
 
 namespace mpimerge::app {
 
@@ -28,7 +29,7 @@ class MergeRounds {
 
   /// Collective. Makes everything that is not finished. Saves when it is time.
   /// @return false: some rank wished to stop, and what was made is saved
-  [[nodiscard]] bool run(Recovery& recovery, const merge::Progress& progress);
+  [[nodiscard]] bool run(Recovery& recovery, Watchdog& watchdog, const merge::Progress& progress);
 
   /// Local. From now on nothing is finished: the next `run` makes all.
   void restart();

@@ -23,6 +23,7 @@ from support.merged import Merged  # noqa: E402
 from support.program import OPEN_MPI  # noqa: E402
 
 STOPPED = 75
+BUG = 70
 PATIENCE = 30  # seconds that a job may take to end after a rank was killed
 cases = Cases(__doc__, failing_calls="the library made from failing_calls.cpp",
               moments="how many random moments each kind of end gets (default 3)")
@@ -87,12 +88,11 @@ class Long(Tiny):
 
 # Kills and signals from outside, at random moments.
 
-def started(long, seconds_per_read):
-    """A run that is slow: every read and write of the last rank takes its time."""
-    environment = {**OPEN_MPI, **os.environ, **failing(long.context, "pread", path="model.safetensors", delay=seconds_per_read,
-                                                       rank=long.context.ranks - 1)}
+def started(long, slow, *options):
+    """A run under way, with the environment `slow`."""
+    environment = {**OPEN_MPI, **os.environ, **slow}
     command = [long.context.program.mpirun, "-q", "--oversubscribe", "--bind-to", "none", "-n", str(long.context.ranks),
-               long.context.program.path, "merge", "job.yaml", "--output", long.target, "-q", *ROUNDS]
+               long.context.program.path, "merge", "job.yaml", "--output", long.target, "-q", *ROUNDS, *options]
     return subprocess.Popen([str(word) for word in command], cwd=long.root, env=environment, stdin=subprocess.DEVNULL,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, text=True)
 
@@ -110,8 +110,9 @@ def begun(child, partial):
 
 
 def ended(child, begin):
+    """Waits until a run has ended that was interrupted at `begin`; returns its stderr."""
     try:
-        child.communicate(timeout=PATIENCE)
+        _, err = child.communicate(timeout=PATIENCE)
     except subprocess.TimeoutExpired:
         left = subprocess.run(["ps", "-o", "pid,stat,wchan:20,args", "-s", str(child.pid)], capture_output=True, text=True,
                               check=False).stdout
@@ -119,6 +120,7 @@ def ended(child, begin):
         child.communicate()
         expect(False, f"the job did not end {time.monotonic() - begin:.0f} s after it was interrupted; left are: {left}")
     clean_up_after(child)
+    return err
 
 
 def clean_up_after(child):
@@ -134,7 +136,7 @@ def at_random_moments(context, interrupt, seed):
     long = Long(context)
     for _ in range(int(context.arguments.moments or 3)):
         long.begin_again()
-        child = started(long, seconds_per_read=8)
+        child = started(long, failing(context, "pread", path="model.safetensors", delay=8, rank=context.ranks - 1))
         begun(child, long.partial)
         time.sleep(draw.uniform(0, 1.2))
         moment = time.monotonic()
@@ -177,6 +179,37 @@ def the_launcher_gets_sigterm_at_random_moments(context):
 @cases.case("kill")
 def the_launcher_gets_sigusr1_at_random_moments(context):
     at_random_moments(context, lambda child, _: child.send_signal(signal.SIGUSR1), 4)
+
+
+# A rank that hangs, and the others with it.
+
+@cases.case("watchdog")
+def ranks_that_wait_for_one_that_hangs_end_and_say_where(context):
+    long = Long(context)
+    slow = failing(context, "pwrite", path="merged.h5.partial", delay=300, rank=0)
+    child = started(long, slow, "--watchdog", "2")
+    begin = time.monotonic()
+    while not long.journal.exists() and time.monotonic() - begin < PATIENCE:
+        time.sleep(0.05)
+    os.kill(ranks_of(child)[-1], signal.SIGSTOP)
+    err = ended(child, time.monotonic())
+    barks = re.findall(rf"^mpimerge: error: \[rank \d/{context.ranks} {os.uname().nodename}\] no progress for 2 s in phase merge, "
+                       r"round [1-9]\d*; .*--resume goes on from the journal$", err, re.MULTILINE)
+    expect(child.returncode == BUG and barks, f"exit {child.returncode}; {err}")
+    expect(not long.target.exists() and long.journal.is_file(), "no journal, or a file under the output's name")
+    long.resumes(ranks=context.ranks % 3 + 1)
+
+
+def is_slow_but_goes_on(**slow):
+    def check(context):
+        long = Long(context)
+        outcome = long.run(*ROUNDS, "--memory", "1KiB", "--watchdog", "3", environment=failing(context, **slow))
+        expect(outcome.code == 0 and outcome.seconds > 4, outcome.describe())
+    return check
+
+
+cases.add("watchdog", "a-slow-selection-is-left-alone", is_slow_but_goes_on(call="pread", path="code/model", delay=50, rank=0))
+cases.add("watchdog", "a-slow-merge-is-left-alone", is_slow_but_goes_on(call="pwrite", path="merged.h5.partial", delay=300, rank=1))
 
 
 # Kills at moments that chance seldom meets.

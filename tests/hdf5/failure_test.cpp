@@ -5,7 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "hdf5/calls.hpp"
-#include "hdf5/library.hpp"
+#include "mpimerge/hdf5/library.hpp"
 
 namespace mpimerge::hdf5 {
 namespace {

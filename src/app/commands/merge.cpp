@@ -19,6 +19,7 @@
 #include "mpimerge/base/log.hpp"
 #include "mpimerge/base/text.hpp"
 #include "mpimerge/base/timer.hpp"
+#include "mpimerge/comm/abort.hpp"
 #include "mpimerge/comm/agree.hpp"
 #include "mpimerge/comm/collectives.hpp"
 #include "mpimerge/comm/error.hpp"
@@ -47,6 +48,7 @@
 #include "app/stop.hpp"
 #include "app/summary.hpp"
 #include "app/summary_file.hpp"
+#include "app/watchdog.hpp"
 #include "app/work.hpp"
 
 namespace mpimerge::app {
@@ -306,10 +308,12 @@ std::string_view name_of_signal(int signal) {
 // All of a merge that is one story, on all ranks.
 class MergeRun {
  public:
-  MergeRun(const comm::Comm& comm, const MergeOptions& options, Work work, bool quiet)
+  MergeRun(const comm::Comm& comm, const MergeOptions& options, Work work, Watchdog& watchdog,
+           bool quiet)
       : comm_(comm),
         options_(options),
         work_(std::move(work)),
+        watchdog_(watchdog),
         journal_(output::decode_journal(work_.journal, "journal")),
         restored_(!journal_.method.empty()),
         // Asked for on all ranks, also on those that were given their own: it is collective.
@@ -329,6 +333,7 @@ class MergeRun {
 
   // Collective.
   int run() {
+    watchdog_.feed("open");
     const std::filesystem::path path = journal_path(options_, work_.job.outputs);
     comm::collectively(comm_, "journal", [&] { check_journal(journal_, file_, path.string()); });
     if (comm_.is_root()) warn_of_missing_config(work_.job);
@@ -383,6 +388,7 @@ class MergeRun {
   template <class Body>
   void reading(const char* name, base::Bytes expected, Body&& body) {
     line_.begin(name, of_all_ranks(expected));
+    watchdog_.feed(name);
     const base::Bytes before = store_.bytes_read();
     const base::Timer timer;
     std::forward<Body>(body)();
@@ -393,7 +399,10 @@ class MergeRun {
   // Collective.
   int select_and_merge(const std::vector<output::Slab>& finished) {
     const auto show = [&](double share) { line_.show(share); };
-    const auto wish = [&] { return recovery_->wish(); };
+    const auto wish = [&, stretch = std::uint64_t{0}]() mutable {
+      watchdog_.feed("select", ++stretch);
+      return recovery_->wish();
+    };
     if (!restored_) {
       bool selected = false;
       reading("sample", traffic_.sample - traffic_.guess, [&] { ties_.sample(comm_); });
@@ -409,7 +418,7 @@ class MergeRun {
     const base::Bytes read_before = store_.bytes_read();
     for (bool settled = false; !settled;) {
       line_.begin("merge", of_all_ranks(rounds.to_write()));
-      const bool made = rounds.run(*recovery_, show);
+      const bool made = rounds.run(*recovery_, watchdog_, show);
       line_.clear();
       if (!made) return stopped();
       settled = ties_.settle(comm_);
@@ -426,6 +435,7 @@ class MergeRun {
 
   // Collective.
   void finish() {
+    watchdog_.feed("check");
     const base::Timer checking;
     MergeReport report{work_.job, work_.plan, ties_, phases_.list(), {}, {}, {}, {}};
     for (OutputWriter& writer : writers_) {
@@ -437,6 +447,7 @@ class MergeRun {
     report.memory = memory_of_all(comm_, reads_, traffic_, store_.resident_bytes());
     if (comm_.is_root()) report.provenance = provenance_json(recovery_->account());
     const std::string summary = summary_json(report).dump(2);
+    watchdog_.feed("publish");
     for (OutputWriter& writer : writers_) writer.publish(summary);
     comm::collectively(comm_, "summary", [&] {
       if (!comm_.is_root()) return;
@@ -475,6 +486,7 @@ class MergeRun {
   const MergeOptions& options_;
   const base::Timer opening_;
   const Work work_;
+  Watchdog& watchdog_;
   output::Journal journal_;  // what an earlier run left; moves on to recovery_
   const bool restored_;      // thresholds are known
   const base::Bytes default_memory_;
@@ -495,6 +507,8 @@ class MergeRun {
 
 int run_merge(const comm::Comm& comm, const MergeOptions& options, base::Verbosity verbosity) {
   note_stop_signals();
+  Watchdog watchdog(comm::name_of_rank(comm), options.watchdog);
+  watchdog.feed("prepare");
   Work work;
   comm::collectively(comm, "prepare", [&] {
     if (comm.is_root()) work = prepare(options, static_cast<std::uint64_t>(comm.ranks()));
@@ -503,7 +517,8 @@ int run_merge(const comm::Comm& comm, const MergeOptions& options, base::Verbosi
   const std::vector<char> archive = comm::to_bytes(work);
   comm::agree_same(comm, XXH3_64bits(archive.data(), archive.size()), "plan");
   if (work.finished) return already_finished(comm, options, work);
-  return MergeRun(comm, options, std::move(work), verbosity == base::Verbosity::quiet).run();
+  return MergeRun(comm, options, std::move(work), watchdog, verbosity == base::Verbosity::quiet)
+      .run();
 }
 
 }  // namespace mpimerge::app
