@@ -1,18 +1,21 @@
 // A library to be loaded before the C library (LD_PRELOAD): it lets chosen system calls of a chosen
-// rank fail.
+// rank fail, or come late.
 //
 //   FAULT_CALL   open | pread | pwrite | fallocate
 //   FAULT_PATH   calls on files whose path contains this
 //   FAULT_ERRNO  the number of the error; 0: the call moves no bytes, as at the end of a file
+//   FAULT_DELAY  milliseconds: the calls come so much later, and do not fail
 //   FAULT_AFTER  so many calls are let through first (default 0)
 //   FAULT_RANK   on this rank only (default: on all); a process without a launcher is rank 0
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <cstdarg>
 #include <cstdlib>
 #include <string>
 #include <string_view>
+#include <thread>
 
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -38,7 +41,10 @@ bool fails(std::string_view call, std::string_view path) {
   static std::atomic<int> matching{0};
   if (call != setting("FAULT_CALL") || !is_chosen_rank()) return false;
   if (path.find(setting("FAULT_PATH")) == std::string_view::npos) return false;
-  return matching++ >= number("FAULT_AFTER");
+  if (matching++ < number("FAULT_AFTER")) return false;
+  const std::chrono::milliseconds delay(number("FAULT_DELAY"));
+  std::this_thread::sleep_for(delay);
+  return delay.count() == 0;
 }
 
 bool fails(std::string_view call, int descriptor) {
