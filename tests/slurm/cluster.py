@@ -85,12 +85,11 @@ class Cluster:
     def state(self, number):
         return self.jobs(number)[0]["JobState"]
 
-    def configure(self, line):
-        """Adds a line to the configuration of the running cluster, or replaces the one with that key."""
+    def configure(self, key, value=None):
+        """Sets a key of the running cluster's configuration, or takes it away."""
         file = self.root / "slurm.conf"
-        key = line.split("=")[0] + "="
-        file.write_text("".join(each + "\n" for each in file.read_text().splitlines() if not each.startswith(key))
-                        + line + "\n")
+        lines = [line for line in file.read_text().splitlines() if not line.startswith(f"{key}=")]
+        file.write_text("\n".join(lines + ([f"{key}={value}"] if value else [])) + "\n")
         self.command("scontrol", "reconfigure")
 
     def start(self):
