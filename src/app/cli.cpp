@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstdint>
 #include <stdexcept>
+#include <string>
+#include <string_view>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -64,6 +66,29 @@ const CLI::Validator kCount(
     },
     "N");
 
+// The same command with --resume, for a shell.
+std::string command_to_resume(int argc, const char* const* argv) {
+  std::string text;
+  bool resumes = false;
+  for (int word = 0; word < argc; ++word) {
+    const std::string_view argument = argv[word];
+    resumes = resumes || argument == "--resume";
+    if (word > 0) text += ' ';
+    const bool plain = !argument.empty() && argument.find_first_not_of(
+                                                "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVW"
+                                                "XYZ0123456789%+,-./:=@_") == argument.npos;
+    if (plain) {
+      text += argument;
+      continue;
+    }
+    text += '\'';
+    for (const char character : argument)
+      text += character == '\'' ? std::string("'\\''") : std::string(1, character);
+    text += '\'';
+  }
+  return resumes ? text : text + " --resume";
+}
+
 }  // namespace
 
 Command parse_command_line(int argc, const char* const* argv) {
@@ -74,7 +99,7 @@ Command parse_command_line(int argc, const char* const* argv) {
   app.set_version_flag("--version", std::string("mpimerge ") + MPIMERGE_VERSION);
   app.footer(
       "Exit codes: 0 done, 1 diff found a difference, 2 usage, 3 job file, 4 input, 5 output,\n"
-      "6 memory or disk space, 70 a bug or MPI itself.");
+      "6 memory or disk space, 75 stopped early (--resume goes on), 70 a bug or MPI itself.");
 
   bool quiet = false;
   bool verbose = false;
@@ -113,7 +138,24 @@ Command parse_command_line(int argc, const char* const* argv) {
         ->take_all();
   };
   add_work(merge_command);
-  merge_command.add_flag("--overwrite", merge.overwrite, "Replace an output that exists");
+  merge_command.add_flag("--overwrite", merge.overwrite,
+                         "Replace an output that exists; begin anew where a run was stopped");
+  merge_command.add_flag("--resume", merge.resume,
+                         "Go on where an earlier run was stopped; begin if there was none");
+  merge_command
+      .add_option("--journal", merge.journal,
+                  "What --resume needs of a run (default: OUTPUT.journal, of the first output)")
+      ->type_name("FILE");
+  merge_command
+      .add_option("--checkpoint-interval", merge.checkpoint_interval,
+                  "Seconds between two entries of the journal: the most that a crash costs")
+      ->type_name("SECONDS")
+      ->default_val(60)
+      ->check(CLI::Range(0.0, 1e6));
+  std::string log_directory;
+  merge_command
+      .add_option("--log-dir", log_directory, "Also write the log of every rank, in a file each")
+      ->type_name("DIR");
   add_verbosity(merge_command);
 
   PlanOptions plan;
@@ -143,6 +185,12 @@ Command parse_command_line(int argc, const char* const* argv) {
   inspect_command.add_flag("--json", inspect.json, "JSON instead of a table");
   add_verbosity(inspect_command);
 
+  VerifyOptions verify;
+  CLI::App& verify_command = *app.add_subcommand(
+      "verify", "Prove that a file is as it was written, by the checksums in it");
+  verify_command.add_option("PATH", verify.path, ".h5 of mpimerge")->required();
+  add_verbosity(verify_command);
+
   DiffOptions diff;
   CLI::App& diff_command =
       *app.add_subcommand("diff", "Compare two checkpoints: exit 0 same, 1 different");
@@ -159,17 +207,18 @@ Command parse_command_line(int argc, const char* const* argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
-    return {Message{app.help()}};  // that of the command, where one was given
+    return {.what = Message{app.help()}};  // that of the command, where one was given
   } catch (const CLI::CallForVersion& version) {
-    return {Message{std::string(version.what()) + "\n"}};
+    return {.what = Message{std::string(version.what()) + "\n"}};
   } catch (const CLI::ParseError& error) {
     // CLI11 only says that a command is required when it does not know the one that was given.
     const bool unknown_command = app.get_subcommands().empty() && argc > 1 && argv[1][0] != '-';
     if (unknown_command) {
-      throw base::Error(base::ErrorKind::usage,
-                        fmt::format("{}: no such command; expected merge, plan, inspect or diff; "
-                                    "`mpimerge --help` shows more",
-                                    base::printable(argv[1])));
+      throw base::Error(
+          base::ErrorKind::usage,
+          fmt::format("{}: no such command; expected merge, plan, inspect, verify or diff; "
+                      "`mpimerge --help` shows more",
+                      base::printable(argv[1])));
     }
     throw base::Error(base::ErrorKind::usage, fmt::format("{}; `mpimerge --help` shows the options",
                                                           base::printable(error.what(), 400)));
@@ -188,10 +237,14 @@ Command parse_command_line(int argc, const char* const* argv) {
       plan.merge = merge;
       command.what = plan;
     } else {
+      merge.again = command_to_resume(argc, argv);
+      command.log_directory = log_directory;
       command.what = merge;
     }
   } else if (inspect_command.parsed()) {
     command.what = inspect;
+  } else if (verify_command.parsed()) {
+    command.what = verify;
   } else {
     diff.by_value = rtol->count() + atol->count() > 0;
     command.what = diff;

@@ -23,6 +23,10 @@ struct MergeOptions {
   std::optional<base::Bytes> memory;   ///< per rank, for data
   base::Bytes chunk;                   ///< of output per rank and round
   bool overwrite = false;
+  bool resume = false;
+  std::string journal;             ///< file; empty: beside the first output
+  double checkpoint_interval = 0;  ///< seconds between two journals
+  std::string again;               ///< the command that goes on with this merge
 };
 
 struct PlanOptions {
@@ -36,6 +40,10 @@ struct PlanOptions {
 struct InspectOptions {
   std::string path;
   bool json = false;
+};
+
+struct VerifyOptions {
+  std::string path;
 };
 
 struct DiffOptions {
@@ -52,8 +60,9 @@ struct Message {
 };
 
 struct Command {
-  std::variant<Message, MergeOptions, PlanOptions, InspectOptions, DiffOptions> what;
+  std::variant<Message, MergeOptions, PlanOptions, InspectOptions, DiffOptions, VerifyOptions> what;
   base::Verbosity verbosity = base::Verbosity::normal;
+  std::string log_directory{};  ///< for one log file per rank; empty: none
 };
 
 /// Local; the same on all ranks, which have the same arguments. Reads the command line.

@@ -11,9 +11,11 @@
 #include "mpimerge/base/error.hpp"
 #include "mpimerge/base/log.hpp"
 #include "mpimerge/comm/abort.hpp"
+#include "mpimerge/comm/agree.hpp"
 #include "mpimerge/comm/comm.hpp"
 #include "mpimerge/comm/environment.hpp"
 #include "mpimerge/comm/error.hpp"
+#include "mpimerge/hdf5/library.hpp"
 
 #include "app/cli.hpp"
 #include "app/commands/commands.hpp"
@@ -31,6 +33,11 @@ Overload(Handlers...) -> Overload<Handlers...>;  // clang before 17 does not ded
 int run(const comm::Comm& world, int argc, char** argv) {
   const Command command = parse_command_line(argc, argv);
   base::start_log(world.rank(), world.ranks(), command.verbosity);
+  if (!command.log_directory.empty()) {
+    comm::collectively(world, "log", [&] {
+      base::add_log_file(command.log_directory, world.rank(), world.ranks());
+    });
+  }
   return std::visit(
       Overload{
           [&](const Message& message) {
@@ -40,6 +47,7 @@ int run(const comm::Comm& world, int argc, char** argv) {
           [&](const MergeOptions& options) { return run_merge(world, options, command.verbosity); },
           [&](const PlanOptions& options) { return run_plan(world, options); },
           [&](const InspectOptions& options) { return run_inspect(world, options); },
+          [&](const VerifyOptions& options) { return run_verify(world, options); },
           [&](const DiffOptions& options) { return run_diff(world, options); }},
       command.what);
 }
@@ -73,6 +81,7 @@ int main(int argc, char** argv) {
   using namespace mpimerge;
   std::signal(SIGXFSZ,
               SIG_IGN);  // a file size limit (ulimit -f) is then an error of the write, not a kill
+  hdf5::start_library();
   const comm::Environment environment(argc, argv);
   comm::Comm world = comm::Comm::duplicate(MPI_COMM_WORLD);
   if (environment.overruled_ompio() && world.is_root()) {

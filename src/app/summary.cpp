@@ -100,7 +100,8 @@ nlohmann::ordered_json summary_json(const MergeReport& report) {
           {"memory_plan", memory_json(report.memory)},
           {"phases", phases},
           {"peak_rss_bytes", report.peak_memory.value()},
-          {"hdf5", hdf5}};
+          {"hdf5", hdf5},
+          {"provenance", report.provenance}};
 }
 
 std::string summary_table(const MergeReport& report) {

@@ -38,6 +38,7 @@ struct MergeReport {
   std::vector<output::TransferMode> transfers;  ///< by output
   base::Bytes peak_memory;                      ///< of the largest rank
   MemoryUse memory;
+  nlohmann::ordered_json provenance;  ///< rank 0 only
 };
 
 /// Local. The summary of README, "Output": a stable JSON object.

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -17,10 +18,12 @@ struct Work {
   job::Job job;
   plan::Plan plan;
   std::map<std::string, std::string> metadata;  ///< of the base
+  bool finished = false;                        ///< an earlier run had done all of it
+  std::vector<std::byte> journal;               ///< output::encode of this merge's, or that run's
 
   template <class Archive>
   void serialize(Archive& archive, unsigned /*version*/) {
-    archive& job& plan& metadata;
+    archive& job& plan& metadata& finished& journal;
   }
 };
 

@@ -1,9 +1,14 @@
 #include "mpimerge/base/log.hpp"
 
 #include <memory>
+#include <string>
+#include <utility>
 
 #include <fmt/format.h>
+#include <spdlog/sinks/basic_file_sink.h>
 #include <spdlog/sinks/stdout_sinks.h>
+
+#include "mpimerge/base/error.hpp"
 
 namespace mpimerge::base {
 namespace {
@@ -33,6 +38,25 @@ void start_log(int rank, int ranks, Verbosity verbosity) {
   log().set_level(verbosity == Verbosity::quiet    ? spdlog::level::warn
                   : verbosity == Verbosity::normal ? spdlog::level::info
                                                    : spdlog::level::debug);
+}
+
+void add_log_file(const std::string& directory, int rank, int ranks) {
+  const std::size_t digits = std::to_string(ranks - 1).size();
+  const std::string path = fmt::format("{}/rank-{:0{}}.log", directory, rank, digits);
+  spdlog::logger& logger = log();
+  const spdlog::level::level_enum level = logger.level();
+  try {
+    auto file = std::make_shared<spdlog::sinks::basic_file_sink_st>(path);
+    file->set_pattern("[%Y-%m-%d %H:%M:%S.%e] %l: %v");
+    // What the terminal shows stays as it is.
+    for (const spdlog::sink_ptr& sink : logger.sinks()) sink->set_level(level);
+    logger.sinks().push_back(std::move(file));
+  } catch (const spdlog::spdlog_ex& error) {
+    throw Error(ErrorKind::output,
+                fmt::format("{}: cannot be written (--log-dir): {}", path, error.what()));
+  }
+  logger.set_level(spdlog::level::debug);
+  logger.flush_on(spdlog::level::debug);
 }
 
 }  // namespace mpimerge::base

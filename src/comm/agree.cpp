@@ -54,15 +54,17 @@ Outcome describe(const std::exception_ptr& failure, std::string_view phase) {
 
 }  // namespace
 
-void agree(const Comm& comm, std::string_view phase, const std::exception_ptr& failure) {
-  constexpr std::int64_t kNobody = std::numeric_limits<std::int64_t>::max();
+Wish agree(const Comm& comm, std::string_view phase, const std::exception_ptr& failure, Wish wish) {
+  // The least of all: the lowest rank that failed; where none did, the weightiest wish.
+  constexpr std::int64_t kNoFailure = std::numeric_limits<std::int64_t>::max() - 2;
+  static_assert(static_cast<int>(Wish::stop) == 2);
   Outcome mine{base::ErrorKind::bug, {}};
   if (failure) mine = describe(failure, phase);
   constexpr std::size_t kLongestMessage = 1 << 20;
   if (mine.message.size() > kLongestMessage) mine.message.resize(kLongestMessage);
-  std::int64_t lowest = failure ? comm.rank() : kNobody;
+  std::int64_t lowest = failure ? comm.rank() : kNoFailure + 2 - static_cast<std::int64_t>(wish);
   check(MPI_Allreduce(MPI_IN_PLACE, &lowest, 1, MPI_INT64_T, MPI_MIN, comm.get()));
-  if (lowest == kNobody) return;
+  if (lowest >= kNoFailure) return static_cast<Wish>(kNoFailure + 2 - lowest);
   if (failure && comm.rank() != lowest) base::log().debug("{}: {}", phase, mine.message);
   throw_agreed(comm, lowest, mine);
 }

@@ -66,6 +66,31 @@ void bcast_bytes(const Comm& comm, std::vector<char>& bytes) {
   }
 }
 
+std::vector<char> gather_bytes(const Comm& comm, std::span<const char> bytes) {
+  constexpr int kTag = 0;
+  std::uint64_t length = bytes.size();
+  std::vector<std::uint64_t> lengths(comm.is_root() ? static_cast<std::size_t>(comm.ranks()) : 0);
+  check(MPI_Gather(&length, 1, MPI_UINT64_T, lengths.data(), 1, MPI_UINT64_T, 0, comm.get()));
+  if (!comm.is_root()) {
+    for (std::size_t begin = 0; begin < bytes.size(); begin += kPiece) {
+      const auto piece = bytes.subspan(begin, std::min(kPiece, bytes.size() - begin));
+      check(MPI_Send(piece.data(), base::narrow<int>(piece.size()), MPI_BYTE, 0, kTag, comm.get()));
+    }
+    return {};
+  }
+  std::vector<char> all(bytes.begin(), bytes.end());
+  for (int rank = 1; rank < comm.ranks(); ++rank) {
+    std::size_t begin = all.size();
+    all.resize(begin + lengths[static_cast<std::size_t>(rank)]);
+    for (; begin < all.size(); begin += kPiece) {
+      const std::size_t piece = std::min(kPiece, all.size() - begin);
+      check(MPI_Recv(all.data() + begin, base::narrow<int>(piece), MPI_BYTE, rank, kTag, comm.get(),
+                     MPI_STATUS_IGNORE));
+    }
+  }
+  return all;
+}
+
 void barrier(const Comm& comm) { check(MPI_Barrier(comm.get())); }
 
 }  // namespace mpimerge::comm

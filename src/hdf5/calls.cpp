@@ -61,6 +61,8 @@ void fail(const std::string& what) {
   throw Failure(fmt::format("HDF5 could not {}: {}", what, reasons.innermost), reasons.no_space);
 }
 
+void leave_exit_alone() { check(H5dont_atexit(), "leave the end of the process alone"); }
+
 void open_library() { check(H5open(), "start"); }
 
 void silence_errors() {

@@ -21,6 +21,7 @@ namespace mpimerge::hdf5::call {
 [[noreturn]] void fail(const std::string& what);
 
 // library
+void leave_exit_alone();
 void open_library();
 void silence_errors();
 

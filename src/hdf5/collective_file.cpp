@@ -23,9 +23,9 @@
 #include "mpimerge/comm/agree.hpp"
 #include "mpimerge/comm/collectives.hpp"
 #include "mpimerge/comm/error.hpp"
+#include "mpimerge/hdf5/library.hpp"
 
 #include "hdf5/calls.hpp"
-#include "hdf5/library.hpp"
 
 namespace mpimerge::hdf5 {
 namespace {

@@ -6,8 +6,9 @@
 #include <fmt/format.h>
 #include <hdf5.h>
 
+#include "mpimerge/hdf5/library.hpp"
+
 #include "hdf5/calls.hpp"
-#include "hdf5/library.hpp"
 
 namespace mpimerge::hdf5 {
 namespace {

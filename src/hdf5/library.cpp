@@ -1,4 +1,4 @@
-#include "hdf5/library.hpp"
+#include "mpimerge/hdf5/library.hpp"
 
 #include <cstdlib>
 
@@ -14,6 +14,9 @@ void start_library() {
     // so). Nothing is lost: a new output has a name of its own and inputs are only read. The user's
     // own setting stays.
     setenv("HDF5_USE_FILE_LOCKING", "FALSE", 0);
+    // We close what we open. What could not be closed (the disk is full) HDF5 would try again when
+    // the process ends, and crash.
+    call::leave_exit_alone();
     call::open_library();
     call::silence_errors();
     return true;

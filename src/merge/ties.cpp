@@ -24,7 +24,10 @@ namespace {
 constexpr std::size_t kTile = 8192;
 // Blocks that are asked for ahead of the one in hand: 16 to 32 MiB on their way.
 constexpr std::size_t kReadAhead = 4;
+// Rounds of the plan between two questions whether to stop: some tens of milliseconds.
+constexpr std::uint64_t kRoundsPerStretch = 4;
 constexpr std::uint32_t kInfinityBits = 0x7f800000u;
+constexpr std::size_t kCounts = 6;  // of kernel::TiesCounts
 
 kernel::Disjoint disjoint_of(job::Aggregate aggregate) {
   switch (aggregate) {
@@ -131,15 +134,10 @@ void TiesMerge::sample_brackets(const comm::Comm& comm, const std::vector<plan::
   }
 }
 
-void TiesMerge::select(const comm::Comm& comm, const Progress& progress) {
+bool TiesMerge::select(const comm::Comm& comm, const Progress& progress, const AskWish& wish) {
   signs_ = 0;
   while (check_values_ || !search_.done()) {
-    comm::collectively(comm, "select", [&] {
-      if (!search_.needs_values() && !check_values_) return;
-      each_selected_block(progress, [&](const BlockData& block) {
-        each_tile(block, [&](const Tile& tile) { select_tile(block, tile); });
-      });
-    });
+    if (!look_at_shard(comm, progress, wish)) return false;
     check_values_ = false;
     if (counts_signs_) {
       comm::all_reduce_sum(comm, std::span<std::int64_t>(&signs_, 1));
@@ -151,6 +149,38 @@ void TiesMerge::select(const comm::Comm& comm, const Progress& progress) {
   const std::vector<std::uint32_t> thresholds = search_.thresholds();
   for (std::size_t task = 0; task < trims_.size(); ++task)
     trims_[task].threshold_bits = thresholds[task];
+  return true;
+}
+
+// Collective. Shows the selection every value of the shard, if it asks for any; false: stopped.
+bool TiesMerge::look_at_shard(const comm::Comm& comm, const Progress& progress,
+                              const AskWish& wish) {
+  std::vector<plan::Block> blocks;
+  std::vector<std::size_t> ends;  // of stretches of `blocks`: as many on every rank
+  std::uint64_t rounds = 0;
+  for (std::size_t group = 0; group < plan_.groups.size(); ++group) {
+    if (!plan_.merges(group)) continue;
+    for (std::uint64_t round = 0; round < plan_.rounds(group); ++round) {
+      const auto part = plan::blocks(reads_, group, plan_.chunk(group, store_.rank(), round));
+      blocks.insert(blocks.end(), part.begin(), part.end());
+      if (++rounds % kRoundsPerStretch == 0) ends.push_back(blocks.size());
+    }
+  }
+  ends.push_back(blocks.size());
+  std::size_t number = 0;
+  for (const std::size_t end : ends) {
+    const auto look = [&] {
+      if (!search_.needs_values() && !check_values_) return;
+      for (; number < end; ++number) {
+        if (number + kReadAhead < blocks.size()) store_.read_ahead(blocks[number + kReadAhead]);
+        const BlockData& block = store_.load(blocks[number]);
+        each_tile(block, [&](const Tile& tile) { select_tile(block, tile); });
+        progress(static_cast<double>(number + 1) / static_cast<double>(blocks.size()));
+      }
+    };
+    if (comm::collectively(comm, "select", look, wish()) == comm::Wish::stop) return false;
+  }
+  return true;
 }
 
 void TiesMerge::select_tile(const BlockData& block, const Tile& tile) {
@@ -189,8 +219,7 @@ void TiesMerge::guess_sign(const comm::Comm& comm) {
                   kStandardDeviations * std::sqrt(static_cast<double>(sums[1]));
 }
 
-void TiesMerge::merge_chunk(std::size_t group, std::uint64_t round, std::span<std::byte> out) {
-  const base::ElementRange chunk = plan_.chunk(group, store_.rank(), round);
+void TiesMerge::merge_chunk(std::size_t group, base::ElementRange chunk, std::span<std::byte> out) {
   const std::vector<plan::Block> blocks = plan::blocks(reads_, group, chunk);
   for (std::size_t number = 0; number < blocks.size(); ++number) {
     if (number + kReadAhead < blocks.size()) store_.read_ahead(blocks[number + kReadAhead]);
@@ -256,7 +285,8 @@ std::int64_t TiesMerge::tile_signs(const BlockData& block, const Tile& tile) {
   return kernel::count_signs(shared.dtype, shared.base, tile_tasks_, scratch_);
 }
 
-bool TiesMerge::settle(const comm::Comm& comm) {
+// Collective. The counts of everything merged: kCounts, then what each task kept.
+std::vector<std::uint64_t> TiesMerge::counts_of_all(const comm::Comm& comm) const {
   std::vector<std::uint64_t> totals{counts_.positive,
                                     counts_.negative,
                                     counts_.cancelled,
@@ -265,6 +295,43 @@ bool TiesMerge::settle(const comm::Comm& comm) {
                                     counts_.conflicts_after_trim};
   for (const TaskTrim& trim : trims_) totals.push_back(trim.kept);
   comm::all_reduce_sum(comm, std::span<std::uint64_t>(totals));
+  return totals;
+}
+
+void TiesMerge::take_counts(std::span<const std::uint64_t> numbers) {
+  counts_ = {numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5]};
+  for (std::size_t task = 0; task < trims_.size(); ++task)
+    trims_[task].kept = numbers[kCounts + task];
+}
+
+// Thresholds, the sign of cancelled sums (+ 1), whether it is final, counts.
+std::vector<std::uint64_t> TiesMerge::progress(const comm::Comm& comm) const {
+  std::vector<std::uint64_t> numbers;
+  for (const TaskTrim& trim : trims_) numbers.push_back(trim.threshold_bits);
+  numbers.push_back(static_cast<std::uint64_t>(rule_.cancelled_sign + 1));
+  numbers.push_back(final_sign_ ? 1 : 0);
+  const std::vector<std::uint64_t> counts = counts_of_all(comm);
+  numbers.insert(numbers.end(), counts.begin(), counts.end());
+  return numbers;
+}
+
+bool TiesMerge::restore(const std::vector<std::uint64_t>& progress, bool counts) {
+  const std::size_t tasks = trims_.size();
+  constexpr std::uint64_t kLargestMagnitude = 0x7fffffffu;
+  if (progress.size() != tasks + 2 + kCounts + tasks || progress[tasks] > 2 ||
+      std::any_of(progress.begin(), progress.begin() + static_cast<std::ptrdiff_t>(tasks),
+                  [](std::uint64_t bits) { return bits > kLargestMagnitude; }))
+    return false;
+  for (std::size_t task = 0; task < tasks; ++task)
+    trims_[task].threshold_bits = static_cast<std::uint32_t>(progress[task]);
+  rule_.cancelled_sign = static_cast<int>(progress[tasks]) - 1;
+  final_sign_ = progress[tasks + 1] != 0;
+  if (counts) take_counts(std::span(progress).subspan(tasks + 2));
+  return true;
+}
+
+bool TiesMerge::settle(const comm::Comm& comm) {
+  const std::vector<std::uint64_t> totals = counts_of_all(comm);
   const int sign = totals[0] > totals[1] ? 1 : totals[0] < totals[1] ? -1 : 0;
   // Only where something cancelled does the sign matter, and 0 acts as −1 but for the maximum.
   const auto acts_as = [&](int of) {
@@ -279,26 +346,8 @@ bool TiesMerge::settle(const comm::Comm& comm) {
     for (TaskTrim& trim : trims_) trim.kept = 0;
     return false;
   }
-  counts_ = {totals[0], totals[1], totals[2], totals[3], totals[4], totals[5]};
-  for (std::size_t task = 0; task < trims_.size(); ++task) trims_[task].kept = totals[6 + task];
+  take_counts(totals);
   return true;
-}
-
-void TiesMerge::each_selected_block(const Progress& progress,
-                                    const std::function<void(const BlockData&)>& visit) {
-  std::vector<plan::Block> blocks;
-  for (std::size_t group = 0; group < plan_.groups.size(); ++group) {
-    if (!plan_.merges(group)) continue;
-    for (std::uint64_t round = 0; round < plan_.rounds(group); ++round) {
-      const auto part = plan::blocks(reads_, group, plan_.chunk(group, store_.rank(), round));
-      blocks.insert(blocks.end(), part.begin(), part.end());
-    }
-  }
-  for (std::size_t number = 0; number < blocks.size(); ++number) {
-    if (number + kReadAhead < blocks.size()) store_.read_ahead(blocks[number + kReadAhead]);
-    visit(store_.load(blocks[number]));
-    if (progress) progress(static_cast<double>(number + 1) / static_cast<double>(blocks.size()));
-  }
 }
 
 template <class Visit>

@@ -1,8 +1,10 @@
 #include "mpimerge/output/hdf5_writer.hpp"
 
 #include <algorithm>
+#include <cstring>
 #include <map>
 #include <optional>
+#include <string>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -20,9 +22,11 @@
 #include "mpimerge/hdf5/collective_file.hpp"
 #include "mpimerge/hdf5/dataset.hpp"
 #include "mpimerge/hdf5/file.hpp"
+#include "mpimerge/output/checksums.hpp"
 
 #include "output/hdf5_skeleton.hpp"
 #include "output/partial_file.hpp"
+#include "output/read_back.hpp"
 
 namespace mpimerge::output {
 namespace {
@@ -44,22 +48,9 @@ void as_output(const path& file, Step&& step) {
   }
 }
 
-// What this rank wrote in one call.
-struct Slab {
-  std::size_t dataset;
-  base::Elements offset;
-  std::uint64_t bytes;
-  XXH64_hash_t checksum;
-};
-
 // A tensor of one value: no virtual dataset can show it, so it is copied at the end.
 struct SingleValue {
   std::string name;
-  base::Dtype dtype;
-  base::Bytes offset;  // in the file
-};
-
-struct PlacedDataset {
   base::Dtype dtype;
   base::Bytes offset;  // in the file
 };
@@ -72,25 +63,37 @@ struct Hdf5Writer::State {
   path partial;
   bool overwrite;
   bool owns_partial = false;  // rank 0 only: from the file's creation to its last name
+  bool keeps_partial = false;
   std::vector<PlacedDataset> datasets;
-  std::vector<SingleValue> single_values;                        // rank 0 only
-  std::map<std::pair<std::size_t, base::Elements>, Slab> slabs;  // by place: the last of each
+  std::vector<SingleValue> single_values;                          // rank 0 only
+  std::map<std::pair<std::uint64_t, base::Elements>, Slab> slabs;  // by place: the last of each
+  std::vector<Slab> new_slabs;
+  std::vector<BlockChecksums> checksums;  // rank 0 only, from `close` on
   std::optional<hdf5::CollectiveFile> file;
   std::optional<base::FileDescriptor> writeback;  // of the partial file, from the first write on
 
-  State(const comm::Comm& the_comm, const path& the_name, bool may_overwrite)
-      : comm(the_comm), name(the_name), partial(partial_name(the_name)), overwrite(may_overwrite) {}
+  State(const comm::Comm& the_comm, const path& the_name, const Hdf5Layout& layout,
+        bool may_overwrite)
+      : comm(the_comm), name(the_name), partial(partial_name(the_name)), overwrite(may_overwrite) {
+    for (const Hdf5Dataset& dataset : layout.datasets) {
+      const base::Bytes element = base::element_bytes(dataset.dtype);
+      datasets.push_back({dataset_path(dataset.dtype),
+                          element,
+                          {},
+                          base::Bytes{dataset.elements.value() * element.value()}});
+    }
+  }
   State(const State&) = delete;
   State& operator=(const State&) = delete;
   ~State();
 
   void make_partial(const Hdf5Layout& layout);
+  void reopen_partial(const Hdf5Layout& layout);
   void share_offsets(const Hdf5Layout& layout);
+  void open(const Hdf5Layout& layout);
   void begin_writeback(const Slab& slab);
-  [[nodiscard]] base::Bytes file_offset(const Slab& slab) const;
-  void check_slab(const base::FileDescriptor& written, const Slab& slab,
-                  std::span<std::byte> buffer) const;
-  void check_slabs() const;
+  [[nodiscard]] std::vector<BlockChecksum> check_slabs() const;
+  void gather_checksums(const std::vector<BlockChecksum>& mine);
   void fill_single_values(const hdf5::File& target) const;
   void complete(const std::string& summary);
 };
@@ -101,7 +104,7 @@ Hdf5Writer::State::~State() {
   if (comm::alone()) return;
   file.reset();
   std::error_code ignored;
-  if (owns_partial) std::filesystem::remove(partial, ignored);
+  if (owns_partial && !keeps_partial) std::filesystem::remove(partial, ignored);
 }
 
 void Hdf5Writer::State::make_partial(const Hdf5Layout& layout) {
@@ -118,6 +121,30 @@ void Hdf5Writer::State::make_partial(const Hdf5Layout& layout) {
   reserve_space(partial);
 }
 
+// What `make_partial` made in an earlier run.
+void Hdf5Writer::State::reopen_partial(const Hdf5Layout& layout) {
+  check_layout(layout);
+  check_way(name, overwrite);
+  const auto unusable = [&](const char* why) {
+    throw base::Error(base::ErrorKind::output,
+                      fmt::format("{}: {}; it cannot be gone on with", partial.string(), why));
+  };
+  as_output(partial, [&] {
+    const hdf5::File skeleton = hdf5::open_file(partial, hdf5::Access::read);
+    if (hdf5::read_number(skeleton.get(), "complete") != 0) unusable("was being completed");
+    if (hdf5::read_text(skeleton.get(), "job") != layout.job) unusable("is of another job");
+    for (std::size_t which = 0; which < datasets.size(); ++which) {
+      const Hdf5Dataset& expected = layout.datasets[which];
+      const hdf5::Dataset found = hdf5::open_dataset(skeleton, datasets[which].name);
+      const auto offset = hdf5::file_offset(found);
+      if (hdf5::shape(found) != std::vector{expected.elements.value()} || !offset ||
+          !hdf5::is_stored_as(found, expected.dtype))
+        unusable("has other datasets than this merge");
+      datasets[which].offset = *offset;
+    }
+  });
+}
+
 // Collective.
 void Hdf5Writer::State::share_offsets(const Hdf5Layout& layout) {
   std::vector<std::uint64_t> offsets;
@@ -129,18 +156,20 @@ void Hdf5Writer::State::share_offsets(const Hdf5Layout& layout) {
   if (!comm.is_root()) return;
   for (const Hdf5Tensor& tensor : layout.tensors) {
     if (!tensor.shape.empty()) continue;
-    const auto home =
-        std::find_if(datasets.begin(), datasets.end(),
-                     [&](const PlacedDataset& dataset) { return dataset.dtype == tensor.dtype; });
+    const auto home = std::find_if(
+        datasets.begin(), datasets.end(),
+        [&](const PlacedDataset& dataset) { return dataset.name == dataset_path(tensor.dtype); });
     const std::uint64_t inside = tensor.offset.value() * base::element_bytes(tensor.dtype).value();
     single_values.push_back({tensor.name, tensor.dtype, home->offset + base::Bytes{inside}});
   }
 }
 
-base::Bytes Hdf5Writer::State::file_offset(const Slab& slab) const {
-  const PlacedDataset& dataset = datasets[slab.dataset];
-  return dataset.offset +
-         base::Bytes{slab.offset.value() * base::element_bytes(dataset.dtype).value()};
+// Collective. The rest of `begin` and `resume`.
+void Hdf5Writer::State::open(const Hdf5Layout& layout) {
+  share_offsets(layout);
+  std::vector<std::string> paths;
+  for (const PlacedDataset& dataset : datasets) paths.push_back(dataset.name);
+  file.emplace(hdf5::CollectiveFile::open(comm, partial, paths, layout.mpi_io_hints));
 }
 
 // Lets the disk work while the next round is merged; else all of it waits for the sync at the end.
@@ -148,41 +177,39 @@ base::Bytes Hdf5Writer::State::file_offset(const Slab& slab) const {
 void Hdf5Writer::State::begin_writeback(const Slab& slab) {
   if (!writeback) writeback = base::FileDescriptor(::open(partial.c_str(), O_RDONLY | O_CLOEXEC));
   if (!*writeback) return;
-  ::sync_file_range(writeback->get(), base::narrow<off_t>(file_offset(slab).value()),
-                    base::narrow<off_t>(slab.bytes), SYNC_FILE_RANGE_WRITE);
-}
-
-void Hdf5Writer::State::check_slab(const base::FileDescriptor& written, const Slab& slab,
-                                   std::span<std::byte> buffer) const {
   const PlacedDataset& dataset = datasets[slab.dataset];
-  const std::uint64_t element_bytes = base::element_bytes(dataset.dtype).value();
-  const base::Bytes begin = file_offset(slab);
-  XXH3_state_t hash;
-  XXH3_64bits_reset(&hash);
-  for (std::uint64_t done = 0; done < slab.bytes;) {
-    const auto part = buffer.first(std::min<std::uint64_t>(buffer.size(), slab.bytes - done));
-    base::read_exactly(written, partial, begin + base::Bytes{done}, part);
-    XXH3_64bits_update(&hash, part.data(), part.size());
-    done += part.size();
-  }
-  if (XXH3_64bits_digest(&hash) == slab.checksum) return;
-  throw base::Error(
-      base::ErrorKind::output,
-      fmt::format("{}: elements {} to {} of {} do not read back as they were written: the file "
-                  "system lost or changed "
-                  "data; check it and its free space, then run again",
-                  partial.string(), slab.offset.value(),
-                  slab.offset.value() + slab.bytes / element_bytes, dataset_path(dataset.dtype)));
+  const auto bytes = [&](base::Elements elements) {
+    return elements.value() * dataset.element.value();
+  };
+  ::sync_file_range(writeback->get(),
+                    base::narrow<off_t>(dataset.offset.value() + bytes(slab.range.begin)),
+                    base::narrow<off_t>(bytes(slab.range.count())), SYNC_FILE_RANGE_WRITE);
 }
 
-void Hdf5Writer::State::check_slabs() const {
-  constexpr std::size_t kBlock = std::size_t{4}
-                                 << 20;  // stays in the cache between read and checksum
-  std::vector<std::byte> buffer(slabs.empty() ? 0 : kBlock);
-  as_output(partial, [&] {
-    const base::FileDescriptor written = base::open_for_reading(partial);
-    for (const auto& [place, slab] : slabs) check_slab(written, slab, buffer);
-  });
+std::vector<BlockChecksum> Hdf5Writer::State::check_slabs() const {
+  std::vector<Slab> mine;
+  mine.reserve(slabs.size());
+  for (const auto& [place, slab] : slabs) mine.push_back(slab);
+  std::vector<BlockChecksum> blocks;
+  as_output(partial, [&] { blocks = read_back(partial, datasets, std::move(mine)); });
+  return blocks;
+}
+
+// Collective.
+void Hdf5Writer::State::gather_checksums(const std::vector<BlockChecksum>& mine) {
+  const auto* const bytes = reinterpret_cast<const char*>(mine.data());
+  const std::vector<char> all =
+      comm::gather_bytes(comm, {bytes, mine.size() * sizeof(BlockChecksum)});
+  if (!comm.is_root()) return;
+  for (const PlacedDataset& dataset : datasets) {
+    checksums.push_back({dataset.name, dataset.offset, dataset.bytes,
+                         std::vector<std::uint64_t>(checksum_blocks(dataset.bytes))});
+  }
+  for (std::size_t begin = 0; begin < all.size(); begin += sizeof(BlockChecksum)) {
+    BlockChecksum block{};
+    std::memcpy(&block, all.data() + begin, sizeof(block));
+    checksums[block.dataset].blocks[block.block] = block.checksum;
+  }
 }
 
 void Hdf5Writer::State::fill_single_values(const hdf5::File& target) const {
@@ -202,6 +229,7 @@ void Hdf5Writer::State::complete(const std::string& summary) {
     hdf5::flush_file(target);
     hdf5::write_number(target.get(), "complete", 1);
     hdf5::close_file(std::move(target));
+    append_checksums(partial, checksums);
   });
   sync_file(partial);
   owns_partial =
@@ -209,19 +237,36 @@ void Hdf5Writer::State::complete(const std::string& summary) {
   rename_partial(name, overwrite);
 }
 
+bool is_finished(const path& file, std::string_view job) {
+  std::error_code ignored;
+  if (!std::filesystem::is_regular_file(file, ignored)) return false;
+  try {
+    const hdf5::File found = hdf5::open_file(file, hdf5::Access::read);
+    return hdf5::read_number(found.get(), "complete") == 1 &&
+           hdf5::read_text(found.get(), "job") == job;
+  } catch (const hdf5::Failure&) {
+    return false;
+  }
+}
+
 Hdf5Writer Hdf5Writer::begin(const comm::Comm& comm, const path& name, const Hdf5Layout& layout,
                              bool overwrite) {
-  auto state = std::make_unique<State>(comm, name, overwrite);
-  std::vector<std::string> paths;
-  for (const Hdf5Dataset& dataset : layout.datasets) {
-    state->datasets.push_back({dataset.dtype, {}});
-    paths.push_back(dataset_path(dataset.dtype));
-  }
+  auto state = std::make_unique<State>(comm, name, layout, overwrite);
   comm::collectively(comm, "prepare output", [&] {
     if (comm.is_root()) state->make_partial(layout);
   });
-  state->share_offsets(layout);
-  state->file.emplace(hdf5::CollectiveFile::open(comm, state->partial, paths, layout.mpi_io_hints));
+  state->open(layout);
+  return Hdf5Writer(std::move(state));
+}
+
+Hdf5Writer Hdf5Writer::resume(const comm::Comm& comm, const path& name, const Hdf5Layout& layout,
+                              bool overwrite) {
+  auto state = std::make_unique<State>(comm, name, layout, overwrite);
+  comm::collectively(comm, "reopen output", [&] {
+    if (comm.is_root()) state->reopen_partial(layout);
+  });
+  state->keeps_partial = true;
+  state->open(layout);
   return Hdf5Writer(std::move(state));
 }
 
@@ -234,20 +279,41 @@ void Hdf5Writer::write(std::size_t dataset, base::Elements offset,
                        std::span<const std::byte> data) {
   state_->file->write(dataset, offset, data);
   if (data.empty()) return;
-  const Slab slab{dataset, offset, data.size(), XXH3_64bits(data.data(), data.size())};
-  state_->slabs[{dataset, offset}] = slab;
+  const base::Elements count{data.size() / state_->datasets[dataset].element.value()};
+  const Slab slab{dataset, {offset, offset + count}, XXH3_64bits(data.data(), data.size())};
+  state_->slabs[{slab.dataset, offset}] = slab;
+  state_->new_slabs.push_back(slab);
   state_->begin_writeback(slab);
 }
 
+std::vector<Slab> Hdf5Writer::take_new_slabs() { return std::exchange(state_->new_slabs, {}); }
+
+void Hdf5Writer::adopt(const std::vector<Slab>& slabs) {
+  for (const Slab& slab : slabs) state_->slabs[{slab.dataset, slab.range.begin}] = slab;
+}
+
+void Hdf5Writer::forget() {
+  state_->slabs.clear();
+  state_->new_slabs.clear();
+}
+
+// Each rank syncs what its node still holds, by itself: where the disk turns out to be full only
+// now (NFS), all ranks can still agree. HDF5's own flush would do the same inside a collective
+// call.
+void Hdf5Writer::sync() {
+  comm::collectively(state_->comm, "sync output", [&] { sync_file(state_->partial); });
+}
+
+void Hdf5Writer::keep() { state_->keeps_partial = true; }
+
 TransferMode Hdf5Writer::close() {
   State& state = *state_;
-  // Each rank syncs what its node still holds, by itself: where the disk turns out to be full only
-  // now (NFS), all ranks can still agree. HDF5's own flush would do the same inside a collective
-  // call.
-  comm::collectively(state.comm, "sync output", [&] { sync_file(state.partial); });
+  sync();
   const hdf5::TransferReport report = state.file->report_transfers();
   state.file->close();
-  comm::collectively(state.comm, "check output", [&] { state.check_slabs(); });
+  std::vector<BlockChecksum> blocks;
+  comm::collectively(state.comm, "check output", [&] { blocks = state.check_slabs(); });
+  state.gather_checksums(blocks);
   return {report.actual_io_mode, report.no_collective_cause};
 }
 

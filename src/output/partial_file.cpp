@@ -15,6 +15,7 @@
 #include "mpimerge/base/error.hpp"
 #include "mpimerge/base/file_descriptor.hpp"
 #include "mpimerge/base/index.hpp"
+#include "mpimerge/base/narrow.hpp"
 #include "mpimerge/base/text.hpp"
 
 namespace mpimerge::output {
@@ -23,6 +24,9 @@ namespace {
 using std::filesystem::path;
 
 constexpr const char* kExists = "exists; use --overwrite to replace it, or choose another output";
+
+constexpr const char* kInTheWay =
+    "is in the way and no regular file; remove it, or choose another output";
 
 [[noreturn]] void fail(const path& file, const std::string& what) {
   throw base::Error(base::ErrorKind::output, fmt::format("{}: {}", file.string(), what));
@@ -79,6 +83,28 @@ base::FileDescriptor open_or_fail(const path& file, int flags) {
   return descriptor;
 }
 
+void write_exactly(const base::FileDescriptor& descriptor, const path& file, base::Bytes begin,
+                   std::span<const std::byte> bytes) {
+  std::uint64_t at = begin.value();
+  while (!bytes.empty()) {
+    const ssize_t written =
+        ::pwrite(descriptor.get(), bytes.data(), bytes.size(), base::narrow<off_t>(at));
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) fail_with_errno(file, "cannot be written");
+    at += static_cast<std::uint64_t>(written);
+    bytes = bytes.subspan(static_cast<std::size_t>(written));
+  }
+}
+
+// Some file systems cannot sync a directory (EINVAL); its files are there all the same.
+void sync_directory(const path& directory) {
+  const base::FileDescriptor descriptor(
+      ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!descriptor || (::fsync(descriptor.get()) != 0 && errno != EINVAL)) {
+    fail_with_errno(directory, "the directory cannot be written to the disk");
+  }
+}
+
 // Rename, but onto nothing. File systems without that (EINVAL) get the check that is almost as
 // good.
 int rename_to_free_name(const path& from, const path& to) {
@@ -107,10 +133,18 @@ void make_way(const path& name, bool overwrite) {
   const path partial = partial_name(name);
   const auto kind = kind_of(partial);
   if (!kind) return;
-  if (!S_ISREG(*kind))
-    fail(partial, "is in the way and no regular file; remove it, or choose another output");
+  if (!S_ISREG(*kind)) fail(partial, kInTheWay);
   if (::unlink(partial.c_str()) != 0)
     fail_with_errno(partial, "the partial file of an earlier run cannot be removed");
+}
+
+void check_way(const path& name, bool overwrite) {
+  check_directory(directory_of(name));
+  check_name(name, overwrite);
+  const path partial = partial_name(name);
+  const auto kind = kind_of(partial);
+  if (!kind) fail(partial, "the partial file of the earlier run is missing");
+  if (!S_ISREG(*kind)) fail(partial, kInTheWay);
 }
 
 void reserve_space(const path& file) {
@@ -150,6 +184,25 @@ void sync_file(const path& file) {
   if (::fsync(descriptor.get()) != 0) fail_with_errno(file, "cannot be written to the disk");
 }
 
+void append_to_file(const path& file, base::Bytes end, std::span<const std::byte> bytes) {
+  write_exactly(open_or_fail(file, O_WRONLY), file, end, bytes);
+}
+
+void replace_file(const path& file, std::span<const std::byte> bytes) {
+  const path fresh = path(file) += ".new";
+  if (::unlink(fresh.c_str()) != 0 && errno != ENOENT) fail_with_errno(fresh, "is in the way");
+  {
+    constexpr mode_t kAsTheUmaskLeavesIt = 0666;
+    const base::FileDescriptor descriptor(::open(
+        fresh.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, kAsTheUmaskLeavesIt));
+    if (!descriptor) fail_with_errno(fresh, "cannot be made");
+    write_exactly(descriptor, fresh, base::Bytes{0}, bytes);
+    if (::fsync(descriptor.get()) != 0) fail_with_errno(fresh, "cannot be written to the disk");
+  }
+  if (::rename(fresh.c_str(), file.c_str()) != 0) fail_with_errno(file, "cannot be replaced");
+  sync_directory(directory_of(file));
+}
+
 void rename_partial(const path& name, bool overwrite) {
   const path partial = partial_name(name);
   const int status =
@@ -159,13 +212,7 @@ void rename_partial(const path& name, bool overwrite) {
                     fmt::format("cannot be given its name; the result is complete and stays as {}",
                                 partial.string()));
   }
-  const path directory = directory_of(name);
-  const base::FileDescriptor descriptor(
-      ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  // Some file systems cannot sync a directory (EINVAL); the file is there all the same.
-  if (!descriptor || (::fsync(descriptor.get()) != 0 && errno != EINVAL)) {
-    fail_with_errno(directory, "the directory cannot be written to the disk");
-  }
+  sync_directory(directory_of(name));
 }
 
 }  // namespace mpimerge::output

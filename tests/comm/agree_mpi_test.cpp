@@ -52,9 +52,39 @@ void expect_in_step(const Comm& comm) {
 TEST(Collectively, ReturnsWhenAllIsWell) {
   int calls = 0;
 
-  collectively(world(), "count", [&] { ++calls; });
+  const Wish wish = collectively(world(), "count", [&] { ++calls; });
 
   EXPECT_EQ(calls, 1);
+  EXPECT_EQ(wish, Wish::go_on);
+  expect_in_step(world());
+}
+
+TEST(Collectively, TheWeightiestWishOfAnyRankIsEverybodys) {
+  const bool last = world().rank() == world().ranks() - 1;
+
+  EXPECT_EQ(collectively(
+                world(), "work", [] {}, last ? Wish::save : Wish::go_on),
+            Wish::save);
+  EXPECT_EQ(collectively(
+                world(), "work", [] {}, last ? Wish::stop : Wish::save),
+            Wish::stop);
+  EXPECT_EQ(collectively(
+                world(), "work", [] {}, world().is_root() ? Wish::stop : Wish::go_on),
+            Wish::stop);
+  expect_in_step(world());
+}
+
+TEST(Collectively, AFailureOutweighsEveryWish) {
+  const auto outcome = outcome_of([] {
+    collectively(
+        world(), "work",
+        [] {
+          if (world().is_root()) throw base::Error(ErrorKind::input, "gone");
+        },
+        Wish::stop);
+  });
+
+  expect_outcome(outcome, ErrorKind::input, "gone");
   expect_in_step(world());
 }
 

@@ -76,6 +76,18 @@ TEST(AllReduce, StaysWithinASplitCommunicator) {
   EXPECT_EQ(all_reduce_sum(part, rank_of(part)), sum_of_ranks(part));
 }
 
+TEST(GatherBytes, ComeInTheOrderOfTheRanksAndToRankZeroOnly) {
+  // As many bytes as its rank says: none of rank 0.
+  const std::vector<char> mine(rank_of(world()), static_cast<char>('a' + world().rank()));
+
+  const std::vector<char> all = gather_bytes(world(), mine);
+
+  std::vector<char> expected;
+  for (int rank = 0; rank < world().ranks() && world().is_root(); ++rank)
+    expected.insert(expected.end(), static_cast<std::size_t>(rank), static_cast<char>('a' + rank));
+  EXPECT_EQ(all, expected);
+}
+
 TEST(BcastBytes, ReplacesWhatOtherRanksHad) {
   const std::vector<char> sent{'a', '\0', 'z'};
   std::vector<char> bytes = world().is_root() ? sent : std::vector<char>(100, 'x');

@@ -16,7 +16,7 @@ def register(cases: Cases):
                      same_output_twice, stale_partial_file_is_no_obstacle, bad_input_leaves_an_old_output_alone,
                      summary_cannot_be_written):
         cases.case("output")(function)
-    for function in (disk_full_when_space_is_reserved, disk_full_while_writing,
+    for function in (disk_full_when_space_is_reserved, disk_full_while_the_skeleton_is_made, disk_full_while_writing,
                      memory_budget_of_nothing_is_met_as_well_as_possible):
         cases.case("resources")(function)
 
@@ -139,6 +139,13 @@ def disk_full_when_space_is_reserved(context):
     how, left = on_disk(context, tiny.out, "size=2m", {"call": "fallocate", "path": "merged.h5", "error": "ENOSPC"})
     tiny.refused(RESOURCES, "merged.h5", **how)
     expect(not left(), f"left behind: {left()}")
+
+
+def disk_full_while_the_skeleton_is_made(context):
+    """HDF5 cannot close what it has begun: it must not crash when the process ends."""
+    tiny = Tiny(context)
+    fault = failing(context, "pwrite", path="merged.h5", error="ENOSPC", after=2, rank=0)
+    tiny.refused(RESOURCES, "merged.h5.partial", "No space left", environment=fault)
 
 
 def disk_full_while_writing(context):

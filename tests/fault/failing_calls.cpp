@@ -1,17 +1,20 @@
 // A library to be loaded before the C library (LD_PRELOAD): it lets chosen system calls of a chosen
-// rank fail, or come late.
+// rank fail, or come late, or be the last thing that it does.
 //
-//   FAULT_CALL   open | pread | pwrite | fallocate
-//   FAULT_PATH   calls on files whose path contains this
+//   FAULT_CALL   open | pread | pwrite | fallocate | fsync | rename
+//   FAULT_PATH   calls on files whose path contains this, or ends with it if a $ stands behind
 //   FAULT_ERRNO  the number of the error; 0: the call moves no bytes, as at the end of a file
 //   FAULT_DELAY  milliseconds: the calls come so much later, and do not fail
+//   FAULT_SIGNAL this signal comes right before the first such call, which does not fail
 //   FAULT_AFTER  so many calls are let through first (default 0)
 //   FAULT_RANK   on this rank only (default: on all); a process without a launcher is rank 0
 #include <array>
 #include <atomic>
 #include <cerrno>
 #include <chrono>
+#include <csignal>
 #include <cstdarg>
+#include <cstdio>
 #include <cstdlib>
 #include <string>
 #include <string_view>
@@ -37,11 +40,21 @@ bool is_chosen_rank() {
   return chosen.empty() || chosen == (rank.empty() ? "0" : rank);
 }
 
+bool matches(std::string_view path, std::string_view pattern) {
+  if (!pattern.ends_with('$')) return path.find(pattern) != std::string_view::npos;
+  return path.ends_with(pattern.substr(0, pattern.size() - 1));
+}
+
 bool fails(std::string_view call, std::string_view path) {
   static std::atomic<int> matching{0};
   if (call != setting("FAULT_CALL") || !is_chosen_rank()) return false;
-  if (path.find(setting("FAULT_PATH")) == std::string_view::npos) return false;
-  if (matching++ < number("FAULT_AFTER")) return false;
+  if (!matches(path, setting("FAULT_PATH"))) return false;
+  const int before = matching++;
+  if (before < number("FAULT_AFTER")) return false;
+  if (const int signal = number("FAULT_SIGNAL"); signal != 0) {
+    if (before == number("FAULT_AFTER")) kill(getpid(), signal);
+    return false;
+  }
   const std::chrono::milliseconds delay(number("FAULT_DELAY"));
   std::this_thread::sleep_for(delay);
   return delay.count() == 0;
@@ -119,5 +132,22 @@ int fallocate(int file, int mode, off_t offset, off_t bytes) {
 int fallocate64(int file, int mode, off64_t offset, off64_t bytes) {
   if (fails("fallocate", file)) return static_cast<int>(failure());
   return real<int(int, int, off64_t, off64_t)>("fallocate64")(file, mode, offset, bytes);
+}
+
+int fsync(int file) {
+  if (fails("fsync", file)) return static_cast<int>(failure());
+  return real<int(int)>("fsync")(file);
+}
+
+int rename(const char* from, const char* to) {
+  if (fails("rename", to)) return static_cast<int>(failure());
+  return real<int(const char*, const char*)>("rename")(from, to);
+}
+
+int renameat2(int from_directory, const char* from, int to_directory, const char* to,
+              unsigned flags) {
+  if (fails("rename", to)) return static_cast<int>(failure());
+  return real<int(int, const char*, int, const char*, unsigned)>("renameat2")(
+      from_directory, from, to_directory, to, flags);
 }
 }

@@ -46,13 +46,17 @@ def on_disk(context, directory, options, instead):
     return {"before": [*namespace, "sh", "-c", script, "sh"]}, lambda: listing.read_text().split()
 
 
-def failing(context, call, path="", error=0, after=0, rank=None):
-    """The environment in which a system call fails, on files with `path` in their name, on one rank or all."""
+def failing(context, call, path="", error=0, after=0, rank=None, delay=0, sends=0):
+    """The environment in which a system call fails, on files with `path` in their name, on one rank or all.
+
+    With `delay` (milliseconds) it comes late instead, with `sends` it comes with a signal to its own process.
+    """
     library = context.arguments.failing_calls
     if not library:
         raise Failure("needs --failing-calls, the library made from failing_calls.cpp")
     settings = {"LD_PRELOAD": str(pathlib.Path(library).resolve()), "FAULT_CALL": call, "FAULT_PATH": path,
-                "FAULT_ERRNO": str(error and getattr(errno, error)), "FAULT_AFTER": str(after)}
+                "FAULT_ERRNO": str(error and getattr(errno, error)), "FAULT_AFTER": str(after),
+                "FAULT_DELAY": str(delay), "FAULT_SIGNAL": str(int(sends))}
     if rank is not None:
         settings["FAULT_RANK"] = str(rank)
     if "ASAN_OPTIONS" in os.environ:

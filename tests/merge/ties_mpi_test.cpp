@@ -76,6 +76,9 @@ job::Job job_of(const std::vector<double>& densities) {
   return job;
 }
 
+const Progress kUnseen = [](double) {};
+const AskWish kGoOn = [] { return comm::Wish::go_on; };
+
 struct Merged {
   std::uint64_t wrong_bytes = 0;
   std::vector<TaskTrim> tasks;
@@ -112,7 +115,7 @@ Merged merge_all(const comm::Comm& comm, const plan::Plan& plan, const job::Job&
     ties.sample(comm);
     ties.guess_sign(comm);
   }
-  ties.select(comm, {});
+  EXPECT_TRUE(ties.select(comm, kUnseen, kGoOn));
   std::vector<std::byte> out;
   bool settled = false;
   while (!settled) {
@@ -123,7 +126,7 @@ Merged merge_all(const comm::Comm& comm, const plan::Plan& plan, const job::Job&
         comm::collectively(comm, "merge", [&] {
           const base::ElementRange chunk = plan.chunk(group, rank, round);
           out.assign(chunk.count().value() * size, std::byte{0xee});
-          ties.merge_chunk(group, round, out);
+          ties.merge_chunk(group, chunk, out);
           const std::size_t begin = chunk.begin.value() * size;
           for (std::size_t i = 0; i < out.size(); ++i)
             merged.wrong_bytes += out[i] == expected.groups[group][begin + i] ? 0U : 1U;
@@ -581,7 +584,8 @@ TEST(TiesMerge, ProgressOfAPassRisesToOne) {
   std::vector<double> shares;
 
   ties.sample(world());
-  ties.select(world(), [&](double share) { shares.push_back(share); });
+  EXPECT_TRUE(ties.select(
+      world(), [&](double share) { shares.push_back(share); }, kGoOn));
 
   EXPECT_FALSE(shares.empty());
   EXPECT_TRUE(std::is_sorted(shares.begin(), shares.end()));
@@ -589,6 +593,91 @@ TEST(TiesMerge, ProgressOfAPassRisesToOne) {
     EXPECT_GT(shares.front(), 0.0);
     EXPECT_DOUBLE_EQ(shares.back(), 1.0);
   }
+}
+
+// Interruption.
+
+// A merge of the first `parts` of 10 chunks of every rank, gone on with by another object.
+struct Interrupted {
+  Sources sources = random_sources();
+  plan::Plan plan = sources.plan(world(), chunks_of(4096));
+  job::Job job = job_of({0.2, 0.2, 0.2, 0.2});
+  plan::ReadPlan reads = reads_of(plan, {});
+  std::uint64_t rank = static_cast<std::uint64_t>(world().rank());
+
+  void merge(TiesMerge& ties, bool first_half) const {
+    std::vector<std::byte> out;
+    for (std::size_t group = 0; group < plan.groups.size(); ++group) {
+      for (std::uint64_t round = 0; round < plan.rounds(group); ++round) {
+        if ((round % 2 == 0) != first_half) continue;
+        const base::ElementRange chunk = plan.chunk(group, rank, round);
+        out.resize(chunk.count().value() * base::element_bytes(plan.groups[group].dtype).value());
+        ties.merge_chunk(group, chunk, out);
+      }
+    }
+  }
+};
+
+TEST(TiesMerge, CountsGoOnWhereAnotherProcessStopped) {
+  const Interrupted run;
+  BlockStore store(run.plan, run.reads, run.rank, true);
+  TiesMerge whole(run.plan, run.reads, run.job, store);
+  whole.sample(world());
+  whole.guess_sign(world());
+  EXPECT_TRUE(whole.select(world(), kUnseen, kGoOn));
+  run.merge(whole, true);
+  const std::vector<std::uint64_t> half_way = whole.progress(world());
+  run.merge(whole, false);
+  EXPECT_TRUE(whole.settle(world()));
+
+  BlockStore fresh(run.plan, run.reads, run.rank, false);
+  TiesMerge later(run.plan, run.reads, run.job, fresh);
+  EXPECT_TRUE(later.restore(half_way, world().is_root()));
+  run.merge(later, false);
+  EXPECT_TRUE(later.settle(world()));
+
+  EXPECT_EQ(later.counts().positive, whole.counts().positive);
+  EXPECT_EQ(later.counts().negative, whole.counts().negative);
+  EXPECT_EQ(later.counts().untouched, whole.counts().untouched);
+  EXPECT_EQ(later.counts().conflicts_after_trim, whole.counts().conflicts_after_trim);
+  for (std::size_t task = 0; task < later.tasks().size(); ++task) {
+    EXPECT_EQ(later.tasks()[task].threshold_bits, whole.tasks()[task].threshold_bits);
+    EXPECT_EQ(later.tasks()[task].kept, whole.tasks()[task].kept);
+  }
+}
+
+TEST(TiesMerge, RestoresOnlyWhatIsOfSuchAMerge) {
+  const Interrupted run;
+  BlockStore store(run.plan, run.reads, run.rank, false);
+  TiesMerge ties(run.plan, run.reads, run.job, store);
+  const std::vector<std::uint64_t> good = ties.progress(world());
+
+  EXPECT_TRUE(ties.restore(good, false));
+  EXPECT_FALSE(ties.restore({}, false));
+  std::vector<std::uint64_t> longer = good;
+  longer.push_back(0);
+  EXPECT_FALSE(ties.restore(longer, false));
+  std::vector<std::uint64_t> wide = good;
+  wide[0] = std::uint64_t{1} << 31;  // more than a magnitude has bits
+  EXPECT_FALSE(ties.restore(wide, false));
+  std::vector<std::uint64_t> sign = good;
+  sign[run.job.tasks.size()] = 3;
+  EXPECT_FALSE(ties.restore(sign, false));
+}
+
+TEST(TiesMerge, ASelectionStopsOnAllRanksWhenOneWishesIt) {
+  const Interrupted run;
+  BlockStore store(run.plan, run.reads, run.rank, true);
+  TiesMerge ties(run.plan, run.reads, run.job, store);
+  const bool last = world().rank() == world().ranks() - 1;
+  int asked = 0;
+
+  const bool selected = ties.select(
+      world(), kUnseen, [&] { return last && ++asked == 2 ? comm::Wish::stop : comm::Wish::save; });
+
+  EXPECT_FALSE(selected);
+  EXPECT_EQ(comm::all_reduce_sum(world(), std::uint64_t{1}),
+            static_cast<std::uint64_t>(world().ranks()));
 }
 
 }  // namespace

@@ -274,5 +274,86 @@ TEST(Hdf5Writer, FindsAByteThatChangedOnItsWayToTheFile) {
   EXPECT_FALSE(exists(dir / "a.h5"));
 }
 
+// An earlier run: the first half of each dataset, written, synced and kept.
+std::vector<Slab> leave_half(const path& name, const Hdf5Layout& layout) {
+  Hdf5Writer writer = Hdf5Writer::begin(world(), name, layout, false);
+  const auto first_half = [](Elements elements, int rank, int ranks) {
+    return test::growing_cut(Elements{elements.value() / 2}, rank, ranks);
+  };
+  test::write_sample(writer, world(), layout, first_half, 30'000);
+  writer.sync();
+  writer.keep();
+  return writer.take_new_slabs();
+}
+
+base::ElementRange second_half(Elements elements, int rank, int ranks) {
+  const Elements half{elements.value() / 2};
+  base::ElementRange range = test::even_cut(elements - half, rank, ranks);
+  return {range.begin + half, range.end + half};
+}
+
+TEST(Hdf5Writer, GoesOnWithWhatAnEarlierRunLeft) {
+  const SharedDir dir(world());
+  const Hdf5Layout layout = test::sample_layout();
+  const std::vector<Slab> slabs = leave_half(dir / "a.h5", layout);
+  comm::barrier(world());
+  EXPECT_TRUE(exists(dir / "a.h5.partial"));
+
+  Hdf5Writer writer = Hdf5Writer::resume(world(), dir / "a.h5", layout, false);
+  writer.adopt(slabs);
+  test::write_sample(writer, world(), layout, second_half, 100'000);
+  writer.close();
+  writer.publish("{}");
+
+  expect_sample(dir / "a.h5");
+  EXPECT_TRUE(is_finished(dir / "a.h5", layout.job));
+  EXPECT_FALSE(is_finished(dir / "a.h5", "another job"));
+}
+
+TEST(Hdf5Writer, ReadsBackWhatAnEarlierRunWroteToo) {
+  const SharedDir dir(world());
+  const Hdf5Layout layout = test::sample_layout();
+  std::vector<Slab> slabs = leave_half(dir / "a.h5", layout);
+  for (Slab& slab : slabs) slab.checksum ^= 1;  // as if the bytes were others
+  const bool any = comm::all_reduce_sum(world(), std::uint64_t{slabs.size()}) > 0;
+
+  Hdf5Writer writer = Hdf5Writer::resume(world(), dir / "a.h5", layout, false);
+  writer.adopt(slabs);
+  test::write_sample(writer, world(), layout, second_half, 100'000);
+
+  EXPECT_TRUE(any);
+  EXPECT_THROW(writer.close(), comm::AgreedError);
+}
+
+// Collective.
+std::string refusal_to_resume(const path& name, const Hdf5Layout& layout) {
+  try {
+    Hdf5Writer::resume(world(), name, layout, false);
+  } catch (const comm::AgreedError& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::output);
+    return error.what();
+  }
+  return "no error";
+}
+
+TEST(Hdf5Writer, GoesOnOnlyWithAPartialFileOfTheSameMerge) {
+  const SharedDir dir(world());
+  const Hdf5Layout layout = test::sample_layout();
+  EXPECT_THAT(refusal_to_resume(dir / "a.h5", layout), HasSubstr("is missing"));
+  leave_half(dir / "a.h5", layout);
+  comm::barrier(world());
+
+  Hdf5Layout other_job = layout;
+  other_job.job = "another";
+  EXPECT_THAT(refusal_to_resume(dir / "a.h5", other_job), HasSubstr("another job"));
+  Hdf5Layout longer = layout;
+  longer.datasets[0].elements += Elements{1};
+  EXPECT_THAT(refusal_to_resume(dir / "a.h5", longer), HasSubstr("other datasets"));
+  EXPECT_TRUE(exists(dir / "a.h5.partial")) << "refusing removed it";
+  comm::barrier(world());
+  put_text(dir / "a.h5.partial", "no HDF5");
+  EXPECT_THAT(refusal_to_resume(dir / "a.h5", layout), HasSubstr("a.h5.partial"));
+}
+
 }  // namespace
 }  // namespace mpimerge::output

@@ -29,6 +29,11 @@ std::uint64_t all_reduce_sum(const Comm& comm, std::uint64_t value);
 /// Cost: two Broadcasts (one more per GiB).
 void bcast_bytes(const Comm& comm, std::vector<char>& bytes);
 
+/// Collective over `comm`. The bytes of all ranks on rank 0, in the order of the ranks; nothing on
+/// the others.
+/// Cost: one message per rank (one more per GiB); rank 0 holds the whole.
+std::vector<char> gather_bytes(const Comm& comm, std::span<const char> bytes);
+
 /// Collective over `comm`. Every rank waits for every other.
 void barrier(const Comm& comm);
 

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "mpimerge/comm/agree.hpp"
 #include "mpimerge/comm/comm.hpp"
 #include "mpimerge/job/job.hpp"
 #include "mpimerge/kernel/ties.hpp"
@@ -27,6 +28,9 @@ struct TaskTrim {
 /// Called now and then within a pass, with the share of it that this rank has done.
 using Progress = std::function<void(double share)>;
 
+/// Asked now and then within a pass: what this rank wishes that all do next.
+using AskWish = std::function<comm::Wish()>;
+
 /// Local. Which reads the rules of the job ask for.
 plan::PassOptions pass_options(const plan::Plan& plan, const job::Job& job);
 
@@ -35,10 +39,13 @@ plan::PassOptions pass_options(const plan::Plan& plan, const job::Job& job);
 ///     TiesMerge ties(plan, reads, job, store);
 ///     ties.sample(comm);
 ///     ties.guess_sign(comm);
-///     ties.select(comm, progress);
+///     ties.select(comm, progress, wish);
 ///     do {
-///       for each group and round: ties.merge_chunk(group, round, out);
+///       for each group and chunk: ties.merge_chunk(group, chunk, out);
 ///     } while (!ties.settle(comm));
+///
+/// A merge that was interrupted behind `select` goes on in another process: `progress` there,
+/// `restore` here, then the chunks that were not merged, by whatever number of ranks.
 ///
 /// The same bits at every rank count, chunk size and memory budget: thresholds and the majority
 /// sign are exact counts over the model, everything else is element by element in job order.
@@ -64,14 +71,26 @@ class TiesMerge {
   /// value on the way unless NaN is allowed. Where the sample could not tell the majority sign, all
   /// signs are counted on the way too, with the sample's thresholds.
   /// Cost: 1 pass over the shard, seldom 2; 2 Allreduce of 64 KiB per task, seldom 3 or more.
+  /// @return false: some rank wished to stop; nothing was selected
   /// Errors: AgreedError{input}: a file that cannot be read; NaN or infinity, with model, tensor
   /// and index.
-  void select(const comm::Comm& comm, const Progress& progress);
+  [[nodiscard]] bool select(const comm::Comm& comm, const Progress& progress, const AskWish& wish);
 
-  /// Local. Merges this rank's chunk of a round, reading what is not resident.
+  /// Collective over `comm`, after `select`. What another process needs to go on: thresholds, sign,
+  /// and the counts of everything that was merged, by this process or before.
+  /// @return the same numbers on all ranks; their order is private to `restore`
+  [[nodiscard]] std::vector<std::uint64_t> progress(const comm::Comm& comm) const;
+
+  /// Local, on all ranks, instead of `sample`, `guess_sign` and `select`.
+  /// @param counts  whether what was merged before is still there and counts: true on rank 0 alone,
+  ///                or on no rank if all is merged again
+  /// @return false: these are not the numbers of such a merge
+  [[nodiscard]] bool restore(const std::vector<std::uint64_t>& progress, bool counts);
+
+  /// Local. Merges a chunk, reading what is not resident.
   /// @param out  [elements of the chunk × size of one]: in the group's type
   /// Errors: Error{input}: a file that cannot be read.
-  void merge_chunk(std::size_t group, std::uint64_t round, std::span<std::byte> out);
+  void merge_chunk(std::size_t group, base::ElementRange chunk, std::span<std::byte> out);
 
   /// Collective over `comm`. After the last chunk: sums the counts of all ranks.
   /// @return false: cancelling sums took the wrong sign; every chunk has to be merged again, and
@@ -92,8 +111,10 @@ class TiesMerge {
 
   template <class Visit>
   void each_tile(const BlockData& block, Visit visit);
-  void each_selected_block(const Progress& progress,
-                           const std::function<void(const BlockData&)>& visit);
+  [[nodiscard]] bool look_at_shard(const comm::Comm& comm, const Progress& progress,
+                                   const AskWish& wish);
+  [[nodiscard]] std::vector<std::uint64_t> counts_of_all(const comm::Comm& comm) const;
+  void take_counts(std::span<const std::uint64_t> numbers);
   void sample_brackets(const comm::Comm& comm, const std::vector<plan::Block>& blocks,
                        std::size_t first_task, std::size_t last_task);
   void select_tile(const BlockData& block, const Tile& tile);

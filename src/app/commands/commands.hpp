@@ -12,6 +12,7 @@ namespace mpimerge::app {
 int run_merge(const comm::Comm& comm, const MergeOptions& options, base::Verbosity verbosity);
 int run_plan(const comm::Comm& comm, const PlanOptions& options);
 int run_inspect(const comm::Comm& comm, const InspectOptions& options);
+int run_verify(const comm::Comm& comm, const VerifyOptions& options);
 int run_diff(const comm::Comm& comm, const DiffOptions& options);
 
 }  // namespace mpimerge::app

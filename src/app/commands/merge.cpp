@@ -1,11 +1,16 @@
+#include <algorithm>
 #include <array>
+#include <csignal>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
+#include <string_view>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -18,17 +23,23 @@
 #include "mpimerge/base/timer.hpp"
 #include "mpimerge/comm/agree.hpp"
 #include "mpimerge/comm/collectives.hpp"
+#include "mpimerge/comm/error.hpp"
 #include "mpimerge/comm/object.hpp"
 #include "mpimerge/job/parse.hpp"
 #include "mpimerge/merge/block_store.hpp"
 #include "mpimerge/merge/ties.hpp"
 #include "mpimerge/output/hdf5_writer.hpp"
+#include "mpimerge/output/journal.hpp"
 #include "mpimerge/plan/read_plan.hpp"
 
 #include "app/commands/commands.hpp"
 #include "app/memory.hpp"
+#include "app/merge_rounds.hpp"
 #include "app/phases.hpp"
 #include "app/progress.hpp"
+#include "app/provenance.hpp"
+#include "app/recovery.hpp"
+#include "app/stop.hpp"
 #include "app/summary.hpp"
 #include "app/work.hpp"
 
@@ -109,6 +120,15 @@ void write_summary_file(const std::string& path, const std::string& text) {
                       fmt::format("{}: cannot be written (--summary)", path));
 }
 
+// Whether every output has its name, from a run of this very job.
+bool all_finished(const job::Job& job) {
+  return std::all_of(job.outputs.begin(), job.outputs.end(), [&](const std::string& output) {
+    std::error_code ignored;
+    return !std::filesystem::exists(output + ".partial", ignored) &&
+           output::is_finished(output, job.text);
+  });
+}
+
 Work prepare(const MergeOptions& options, std::uint64_t ranks) {
   check_summary_file(options.summary);
   Work work;
@@ -118,14 +138,24 @@ Work prepare(const MergeOptions& options, std::uint64_t ranks) {
   work.plan = plan_merge(work.job, models, ranks, options.chunk);
   work.metadata = models.base.metadata;
   refuse_output_over_input(work.job.outputs, work.plan);
+  output::Journal journal;
+  journal.program = MPIMERGE_VERSION;
+  journal.job = work.job.text;
+  journal.inputs = fingerprints(models);
+  const auto earlier = earlier_run(options, journal_path(options, work.job.outputs), journal);
+  work.finished = earlier && all_finished(work.job);
+  work.journal = output::encode(earlier ? *earlier : journal);
   return work;
 }
 
-/// The datasets of an output file. Groups without elements have none: `dataset_of` skips them.
-struct FileLayout {
-  output::Hdf5Layout layout;
-  std::vector<std::size_t> dataset_of;  ///< by group
-};
+// Collective. A run that was killed at the very end had given every output its name.
+int already_finished(const comm::Comm& comm, const MergeOptions& options, const Work& work) {
+  comm::collectively(comm, "journal", [&] {
+    if (comm.is_root()) remove_journal(journal_path(options, work.job.outputs));
+  });
+  base::log().info("{} is complete already", work.job.outputs.front());
+  return 0;
+}
 
 FileLayout lay_out_file(const Work& work) {
   FileLayout file;
@@ -144,71 +174,6 @@ FileLayout lay_out_file(const Work& work) {
   file.layout.mpi_io_hints = work.job.output_hints.mpi_io;
   return file;
 }
-
-/// Merges and writes round by round: all ranks together, each its own chunk.
-class MergeAndWrite {
- public:
-  MergeAndWrite(const comm::Comm& comm, const plan::Plan& plan, merge::TiesMerge& ties,
-                std::vector<output::Hdf5Writer>& writers,
-                const std::vector<std::size_t>& dataset_of)
-      : comm_(comm), plan_(plan), ties_(ties), writers_(writers), dataset_of_(dataset_of) {}
-
-  /// Collective.
-  void run(const merge::Progress& progress) {
-    const std::uint64_t all = total_rounds();
-    std::uint64_t done = 0;
-    for (std::size_t group = 0; group < plan_.groups.size(); ++group) {
-      for (std::uint64_t round = 0; round < plan_.rounds(group); ++round) {
-        merge_round(group, round);
-        write_round(group);
-        progress(static_cast<double>(++done) / static_cast<double>(all));
-      }
-    }
-  }
-
-  [[nodiscard]] double merge_seconds() const { return merge_seconds_; }
-  [[nodiscard]] double write_seconds() const { return write_seconds_; }
-  [[nodiscard]] base::Bytes written() const { return written_; }
-
- private:
-  [[nodiscard]] std::uint64_t total_rounds() const {
-    std::uint64_t rounds = 0;
-    for (std::size_t group = 0; group < plan_.groups.size(); ++group) rounds += plan_.rounds(group);
-    return rounds;
-  }
-
-  void merge_round(std::size_t group, std::uint64_t round) {
-    const base::Timer timer;
-    comm::collectively(comm_, "merge", [&] {
-      const base::ElementRange chunk =
-          plan_.chunk(group, static_cast<std::uint64_t>(comm_.rank()), round);
-      offset_ = chunk.begin;
-      out_.resize(chunk.count().value() * base::element_bytes(plan_.groups[group].dtype).value());
-      ties_.merge_chunk(group, round, out_);
-    });
-    merge_seconds_ += timer.seconds();
-  }
-
-  void write_round(std::size_t group) {
-    const base::Timer timer;
-    for (output::Hdf5Writer& writer : writers_) {
-      writer.write(dataset_of_[group], offset_, out_);
-      written_ += base::Bytes{out_.size()};
-    }
-    write_seconds_ += timer.seconds();
-  }
-
-  const comm::Comm& comm_;
-  const plan::Plan& plan_;
-  merge::TiesMerge& ties_;
-  std::vector<output::Hdf5Writer>& writers_;
-  const std::vector<std::size_t>& dataset_of_;
-  std::vector<std::byte> out_;
-  base::Elements offset_;
-  double merge_seconds_ = 0;
-  double write_seconds_ = 0;
-  base::Bytes written_;
-};
 
 // Collective.
 MemoryUse memory_of_all(const comm::Comm& comm, const plan::ReadPlan& reads,
@@ -230,14 +195,258 @@ MemoryUse memory_of_all(const comm::Comm& comm, const plan::ReadPlan& reads,
   return use;
 }
 
+// Local; equal on all ranks.
+void check_journal(const output::Journal& journal, const FileLayout& file,
+                   const std::string& path) {
+  const auto& datasets = file.layout.datasets;
+  for (const output::Slab& slab : journal.slabs) {
+    if (slab.dataset < datasets.size() && slab.range.begin < slab.range.end &&
+        slab.range.end <= datasets[slab.dataset].elements)
+      continue;
+    throw base::Error(base::ErrorKind::output,
+                      fmt::format("{}: does not fit this merge; --overwrite begins it anew", path));
+  }
+}
+
+// Collective. Where outputs cannot be gone on with, all begin anew and the journal's slabs are gone.
+std::vector<output::Hdf5Writer> open_outputs(const comm::Comm& comm,
+                                             const std::vector<std::string>& paths,
+                                             const FileLayout& file, bool overwrite,
+                                             output::Journal& journal) {
+  std::vector<output::Hdf5Writer> writers;
+  if (!journal.slabs.empty()) {
+    try {
+      for (const std::string& path : paths)
+        writers.push_back(output::Hdf5Writer::resume(comm, path, file.layout, overwrite));
+      return writers;
+    } catch (const comm::AgreedError& error) {
+      base::log().warn("{}; the thresholds are known, but all is merged again", error.what());
+      journal.slabs.clear();
+      writers.clear();
+    }
+  }
+  for (const std::string& path : paths)
+    writers.push_back(output::Hdf5Writer::begin(comm, path, file.layout, overwrite));
+  return writers;
+}
+
+// This rank's part of what earlier runs wrote, to read back at the end.
+std::vector<output::Slab> share_of(const comm::Comm& comm, std::vector<output::Slab> slabs) {
+  std::sort(slabs.begin(), slabs.end(), [](const output::Slab& a, const output::Slab& b) {
+    return std::tie(a.dataset, a.range.begin) < std::tie(b.dataset, b.range.begin);
+  });
+  const auto rank = static_cast<std::uint64_t>(comm.rank());
+  const auto ranks = static_cast<std::uint64_t>(comm.ranks());
+  const auto first = static_cast<std::ptrdiff_t>(slabs.size() * rank / ranks);
+  const auto last = static_cast<std::ptrdiff_t>(slabs.size() * (rank + 1) / ranks);
+  return {slabs.begin() + first, slabs.begin() + last};
+}
+
+base::Bytes bytes_of(const std::vector<output::Slab>& slabs, const FileLayout& file) {
+  base::Bytes bytes;
+  for (const output::Slab& slab : slabs) {
+    const base::Dtype dtype = file.layout.datasets[slab.dataset].dtype;
+    bytes += base::Bytes{slab.range.count().value() * base::element_bytes(dtype).value()};
+  }
+  return bytes;
+}
+
+std::string_view name_of_signal(int signal) {
+  switch (signal) {
+    case SIGTERM: return "SIGTERM";
+    case SIGUSR1: return "SIGUSR1";
+    case SIGINT: return "SIGINT";
+    default: return "a signal to another rank";
+  }
+}
+
+// All of a merge that is one story, on all ranks.
+class MergeRun {
+ public:
+  MergeRun(const comm::Comm& comm, const MergeOptions& options, Work work, bool quiet)
+      : comm_(comm),
+        options_(options),
+        work_(std::move(work)),
+        journal_(output::decode_journal(work_.journal, "journal")),
+        restored_(!journal_.method.empty()),
+        reads_(
+            plan::plan_reads(work_.plan, options.memory ? *options.memory : default_memory(comm))),
+        passes_(merge::pass_options(work_.plan, work_.job)),
+        traffic_(plan::predict_traffic(work_.plan, reads_, static_cast<std::uint64_t>(comm.rank()),
+                                       passes_)),
+        // After a restart nothing is read twice, so nothing needs to stay.
+        store_(work_.plan, reads_, static_cast<std::uint64_t>(comm.rank()),
+               passes_.selects && !restored_),
+        ties_(work_.plan, reads_, work_.job, store_),
+        file_(lay_out_file(work_)),
+        phases_(comm),
+        line_(comm.is_root() && !quiet),
+        quiet_(quiet) {}
+
+  // Collective.
+  int run() {
+    const std::filesystem::path path = journal_path(options_, work_.job.outputs);
+    comm::collectively(comm_, "journal", [&] { check_journal(journal_, file_, path.string()); });
+    writers_ = open_outputs(comm_, work_.job.outputs, file_, options_.overwrite, journal_);
+    if (restored_) restore(path);
+    const std::vector<output::Slab> finished = journal_.slabs;
+    journal_.runs.push_back(this_run(comm_));
+    if (!comm_.is_root()) journal_ = {};
+    recovery_.emplace(comm_, path, options_.checkpoint_interval, std::move(journal_));
+    phases_.add("open", opening_.seconds(), base::Bytes{});
+    say_what_comes(finished);
+    try {
+      return select_and_merge(finished);
+    } catch (const comm::AgreedError&) {
+      if (recovery_->saved())
+        base::log().warn("{} says what was done until then: --resume goes on with it",
+                         path.string());
+      throw;
+    }
+  }
+
+ private:
+  // Collective.
+  void restore(const std::filesystem::path& path) {
+    comm::collectively(comm_, "journal", [&] {
+      if (ties_.restore(journal_.method, comm_.is_root() && !journal_.slabs.empty())) return;
+      throw base::Error(
+          base::ErrorKind::output,
+          fmt::format("{}: does not fit this merge; --overwrite begins it anew", path.string()));
+    });
+    const std::vector<output::Slab> mine = share_of(comm_, journal_.slabs);
+    for (output::Hdf5Writer& writer : writers_) writer.adopt(mine);
+  }
+
+  // Collective.
+  void say_what_comes(const std::vector<output::Slab>& finished) {
+    const plan::Plan& plan = work_.plan;
+    base::log().info(
+        "{} parameters in {} tensors, {} tasks, {} ranks, {} of memory for data per rank",
+        plan.merged.value(), plan.tensors.size(), work_.job.tasks.size(), comm_.ranks(),
+        base::human_bytes(reads_.budget));
+    if (restored_) {
+      base::log().info("resumed: thresholds are known, {} of the output are written",
+                       base::human_bytes(bytes_of(finished, file_)));
+      return;
+    }
+    const MemoryUse planned = memory_of_all(comm_, reads_, traffic_, traffic_.resident);
+    base::log().info("{}", describe(planned, passes_.selects));
+  }
+
+  // Collective. Runs `body` as a phase that reads `expected` bytes.
+  template <class Body>
+  void reading(const char* name, base::Bytes expected, Body&& body) {
+    line_.begin(name, of_all_ranks(expected));
+    const base::Bytes before = store_.bytes_read();
+    const base::Timer timer;
+    std::forward<Body>(body)();
+    line_.clear();
+    phases_.add(name, timer.seconds(), store_.bytes_read() - before);
+  }
+
+  // Collective.
+  int select_and_merge(const std::vector<output::Slab>& finished) {
+    const auto show = [&](double share) { line_.show(share); };
+    const auto wish = [&] { return recovery_->wish(); };
+    if (!restored_) {
+      bool selected = false;
+      reading("sample", traffic_.sample - traffic_.guess, [&] { ties_.sample(comm_); });
+      reading("guess", traffic_.guess, [&] { ties_.guess_sign(comm_); });
+      reading("select", traffic_.select, [&] { selected = ties_.select(comm_, show, wish); });
+      if (!selected) {
+        recovery_->save(nullptr, writers_);
+        return stopped();
+      }
+    }
+
+    MergeRounds rounds(comm_, work_.plan, ties_, writers_, file_, finished);
+    const base::Bytes read_before = store_.bytes_read();
+    for (bool settled = false; !settled;) {
+      line_.begin("merge", of_all_ranks(rounds.to_write()));
+      const bool made = rounds.run(*recovery_, show);
+      line_.clear();
+      if (!made) return stopped();
+      settled = ties_.settle(comm_);
+      if (settled) break;
+      base::log().info("cancelling sums took the rarer sign; merging once more with the other");
+      recovery_->forget_slabs(writers_);
+      rounds.restart();
+    }
+    phases_.add("merge", rounds.merge_seconds(), store_.bytes_read() - read_before);
+    phases_.add("write", rounds.write_seconds(), rounds.written());
+    finish();
+    return 0;
+  }
+
+  // Collective.
+  void finish() {
+    const base::Timer checking;
+    MergeReport report{work_.job, work_.plan, ties_, phases_.list(), {}, {}, {}, {}};
+    for (output::Hdf5Writer& writer : writers_) report.transfers.push_back(writer.close());
+    phases_.add("check", checking.seconds(),
+                base::Bytes{traffic_.written.value() * writers_.size()});
+    report.peak_memory = base::Bytes{comm::all_reduce_max(comm_, peak_memory().value())};
+    report.memory = memory_of_all(comm_, reads_, traffic_, store_.resident_bytes());
+    if (comm_.is_root()) report.provenance = provenance_json(recovery_->account());
+    const std::string summary = summary_json(report).dump(2);
+    for (output::Hdf5Writer& writer : writers_) writer.publish(summary);
+    comm::collectively(comm_, "summary", [&] {
+      if (!comm_.is_root()) return;
+      recovery_->remove();
+      if (!options_.summary.empty()) write_summary_file(options_.summary, summary);
+    });
+    if (!comm_.is_root() || quiet_) return;
+    std::string text = summary_table(report);
+    for (const std::string& path : work_.job.outputs) text += fmt::format("written    {}\n", path);
+    std::fputs(text.c_str(), stdout);
+  }
+
+  // On all ranks, after the last save.
+  int stopped() {
+    if (comm_.is_root()) {
+      const auto written = static_cast<double>(bytes_of(recovery_->account().slabs, file_).value());
+      double all = 0;
+      for (const output::Hdf5Dataset& dataset : file_.layout.datasets) {
+        all += static_cast<double>(dataset.elements.value() *
+                                   base::element_bytes(dataset.dtype).value());
+      }
+      fmt::print(stderr,
+                 "mpimerge: stopped by {}, {:.0f} % of the output is written; go on with: {}\n",
+                 name_of_signal(stop_signal()), 100 * written / all, options_.again);
+    }
+    return kStoppedEarly;
+  }
+
+  [[nodiscard]] double of_all_ranks(base::Bytes bytes) const {
+    return static_cast<double>(bytes.value()) * comm_.ranks();
+  }
+
+  static constexpr int kStoppedEarly = 75;
+
+  const comm::Comm& comm_;
+  const MergeOptions& options_;
+  const base::Timer opening_;
+  const Work work_;
+  output::Journal journal_;  // what an earlier run left; moves on to recovery_
+  const bool restored_;      // thresholds are known
+  const plan::ReadPlan reads_;
+  const plan::PassOptions passes_;
+  const plan::Traffic traffic_;
+  merge::BlockStore store_;
+  merge::TiesMerge ties_;
+  const FileLayout file_;
+  std::vector<output::Hdf5Writer> writers_;
+  std::optional<Recovery> recovery_;
+  Phases phases_;
+  ProgressLine line_;
+  const bool quiet_;
+};
+
 }  // namespace
 
 int run_merge(const comm::Comm& comm, const MergeOptions& options, base::Verbosity verbosity) {
-  const bool quiet = verbosity == base::Verbosity::quiet;
-  Phases phases(comm);
-  ProgressLine line(comm.is_root() && !quiet);
-  const base::Timer opening;
-
+  note_stop_signals();
   Work work;
   comm::collectively(comm, "prepare", [&] {
     if (comm.is_root()) work = prepare(options, static_cast<std::uint64_t>(comm.ranks()));
@@ -245,75 +454,8 @@ int run_merge(const comm::Comm& comm, const MergeOptions& options, base::Verbosi
   comm::bcast_object(comm, work);
   const std::vector<char> archive = comm::to_bytes(work);
   comm::agree_same(comm, XXH3_64bits(archive.data(), archive.size()), "plan");
-
-  const plan::Plan& plan = work.plan;
-  const base::Bytes memory = options.memory ? *options.memory : default_memory(comm);
-  const auto rank = static_cast<std::uint64_t>(comm.rank());
-  const plan::ReadPlan reads = plan::plan_reads(plan, memory);
-  const plan::PassOptions passes = merge::pass_options(plan, work.job);
-  const plan::Traffic traffic = plan::predict_traffic(plan, reads, rank, passes);
-  merge::BlockStore store(plan, reads, rank, passes.selects);
-  merge::TiesMerge ties(plan, reads, work.job, store);
-  const FileLayout file = lay_out_file(work);
-  std::vector<output::Hdf5Writer> writers;
-  for (const std::string& path : work.job.outputs) {
-    writers.push_back(output::Hdf5Writer::begin(comm, path, file.layout, options.overwrite));
-  }
-  phases.add("open", opening.seconds(), base::Bytes{});
-  base::log().info(
-      "{} parameters in {} tensors, {} tasks, {} ranks, {} of memory for data per rank",
-      plan.merged.value(), plan.tensors.size(), work.job.tasks.size(), comm.ranks(),
-      base::human_bytes(memory));
-  const MemoryUse planned = memory_of_all(comm, reads, traffic, traffic.resident);
-  base::log().info("{}", describe(planned, passes.selects));
-  const auto all_ranks = [&](base::Bytes bytes) {
-    return static_cast<double>(bytes.value()) * comm.ranks();
-  };
-  const auto show = [&](double share) { line.show(share); };
-  const auto reading = [&](const char* name, base::Bytes expected, const auto& body) {
-    line.begin(name, all_ranks(expected));
-    const base::Bytes before = store.bytes_read();
-    const base::Timer timer;
-    body();
-    line.clear();
-    phases.add(name, timer.seconds(), store.bytes_read() - before);
-  };
-  reading("sample", traffic.sample - traffic.guess, [&] { ties.sample(comm); });
-  reading("guess", traffic.guess, [&] { ties.guess_sign(comm); });
-  reading("select", traffic.select, [&] { ties.select(comm, show); });
-
-  MergeAndWrite rounds(comm, plan, ties, writers, file.dataset_of);
-  const base::Bytes read_before = store.bytes_read();
-  bool settled = false;
-  while (!settled) {
-    line.begin("merge", all_ranks(traffic.written));
-    rounds.run(show);
-    line.clear();
-    settled = ties.settle(comm);
-    if (!settled)
-      base::log().info("cancelling sums took the rarer sign; merging once more with the other");
-  }
-  phases.add("merge", rounds.merge_seconds(), store.bytes_read() - read_before);
-  phases.add("write", rounds.write_seconds(), rounds.written());
-
-  const base::Timer checking;
-  MergeReport report{work.job, plan, ties, phases.list(), {}, {}, {}};
-  for (output::Hdf5Writer& writer : writers) report.transfers.push_back(writer.close());
-  phases.add("check", checking.seconds(), base::Bytes{traffic.written.value() * writers.size()});
-
-  report.peak_memory = base::Bytes{comm::all_reduce_max(comm, peak_memory().value())};
-  report.memory = memory_of_all(comm, reads, traffic, store.resident_bytes());
-  const std::string summary = summary_json(report).dump(2);
-  for (output::Hdf5Writer& writer : writers) writer.publish(summary);
-  comm::collectively(comm, "summary", [&] {
-    if (comm.is_root() && !options.summary.empty()) write_summary_file(options.summary, summary);
-  });
-  if (comm.is_root() && !quiet) {
-    std::string text = summary_table(report);
-    for (const std::string& path : work.job.outputs) text += fmt::format("written    {}\n", path);
-    std::fputs(text.c_str(), stdout);
-  }
-  return 0;
+  if (work.finished) return already_finished(comm, options, work);
+  return MergeRun(comm, options, std::move(work), verbosity == base::Verbosity::quiet).run();
 }
 
 }  // namespace mpimerge::app

@@ -1,0 +1,78 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "mpimerge/comm/agree.hpp"
+#include "mpimerge/comm/comm.hpp"
+#include "mpimerge/merge/ties.hpp"
+#include "mpimerge/output/hdf5_writer.hpp"
+#include "mpimerge/output/journal.hpp"
+
+#include "app/cli.hpp"
+
+namespace mpimerge::app {
+
+/// Local. The journal's place: what the options say, else beside the first output.
+std::filesystem::path journal_path(const MergeOptions& options,
+                                   const std::vector<std::string>& outputs);
+
+/// Local. What stands of an earlier run of this merge.
+/// @param now  this merge: program, job, inputs
+/// @return nothing where there is no journal, or the merge is to begin anew (`--overwrite`)
+/// Errors: Error{output}: there is a journal but no `--resume`; it is damaged, or of another version;
+/// Error{job}, Error{input}: it is of another job, or an input has changed since.
+std::optional<output::Journal> earlier_run(const MergeOptions& options,
+                                           const std::filesystem::path& path,
+                                           const output::Journal& now);
+
+/// Local. The outputs have their names: no journal is needed.
+/// Errors: Error{output}.
+void remove_journal(const std::filesystem::path& path);
+
+/// Keeps the journal of a merge: what has come so far, for a run that goes on.
+class Recovery {
+ public:
+  /// Local. Keeps references to `comm` and, from `begin` on, to the others.
+  /// @param journal  on rank 0: of this merge, with what earlier runs finished
+  Recovery(const comm::Comm& comm, std::filesystem::path path, double interval_seconds,
+           output::Journal journal);
+
+  /// Local. What this rank wishes: to stop after a signal; rank 0: to save when it is time.
+  [[nodiscard]] comm::Wish wish() const;
+
+  /// Collective. Writes down what `ties` knows and what lies in `writers`, after syncing them.
+  /// @param ties  null before it knows its thresholds: a later run begins anew then
+  /// Errors: AgreedError{output}, {resources}.
+  void save(const merge::TiesMerge* ties, std::vector<output::Hdf5Writer>& writers);
+
+  /// Local. Everything will be written again: what lies in `writers` does not count.
+  void forget_slabs(std::vector<output::Hdf5Writer>& writers);
+
+  /// Local. Whether there is a journal to go on from.
+  [[nodiscard]] bool saved() const noexcept { return saved_; }
+  /// Local.
+  [[nodiscard]] const std::filesystem::path& path() const noexcept { return path_; }
+  /// Local, on rank 0. The account so far; this run ends now.
+  [[nodiscard]] const output::Journal& account();
+
+  /// Local, on rank 0, at the end.
+  /// Errors: Error{output}.
+  void remove() { remove_journal(path_); }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  const comm::Comm& comm_;
+  std::filesystem::path path_;
+  Clock::duration interval_;
+  output::Journal journal_;
+  bool saved_ = false;
+  Clock::time_point last_ = Clock::now();
+};
+
+}  // namespace mpimerge::app

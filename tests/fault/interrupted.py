@@ -1,0 +1,510 @@
+#!/usr/bin/env python3
+"""Merges that are stopped or killed at some moment, and gone on with: no hang, nothing lost, the same bits."""
+
+import os
+import pathlib
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+import numpy as np  # noqa: E402
+
+from fault.system import failing  # noqa: E402
+from fault.tiny import INPUT, JOB, OUTPUT, RESOURCES, Tiny, expect_refusal, snapshot  # noqa: E402
+from support import tensors  # noqa: E402
+from support.cases import Cases, expect  # noqa: E402
+from support.merged import Merged  # noqa: E402
+from support.program import OPEN_MPI  # noqa: E402
+
+STOPPED = 75
+PATIENCE = 30  # seconds that a job may take to end after a rank was killed
+cases = Cases(__doc__, failing_calls="the library made from failing_calls.cpp",
+              moments="how many random moments each kind of end gets (default 3)")
+
+# Small rounds and a journal after each: many moments at which something can be lost.
+ROUNDS = ("--chunk", "4KiB", "--checkpoint-interval", "0")
+
+
+class Long(Tiny):
+    """A merge of some 60 rounds of one rank, long enough to be met in the middle."""
+
+    def __init__(self, context):
+        super().__init__(context)
+        draw = np.random.default_rng(5)
+        for name in list(self.models):
+            large = {"large.weight": tensors.round_to("F32", (300, 200), draw.standard_normal(60_000)),
+                     **self.models[name]}
+            self.rewrite(name, large)
+        self.journal = pathlib.Path(f"{self.target}.journal")
+        self.partial = pathlib.Path(f"{self.target}.partial")
+        self.expected = self.whole(self.root / "expected.h5")
+
+    def whole(self, output):
+        """The digest of an uninterrupted merge, and what it counted."""
+        outcome = self.context.run("merge", "job.yaml", "--output", output, "-q", ranks=1, launcher=False)
+        expect(outcome.code == 0, outcome.describe())
+        return self.result(output)
+
+    @staticmethod
+    def result(output):
+        merged = Merged(output)
+        expect(not merged.faults, f"not whole: {merged.faults}")
+        summary = merged.summary
+        return merged.digest, summary["signs"], summary["conflicts"], [task["kept"] for task in summary["tasks"]]
+
+    def resumes(self, *options, ranks=None, rounds=ROUNDS):
+        """Goes on, to the bits and counts of an uninterrupted merge, and leaves nothing else behind."""
+        ranks = ranks or self.context.ranks
+        outcome = self.run("--resume", *rounds, *options, ranks=ranks)
+        expect(outcome.code == 0 and not outcome.late, f"--resume: {outcome.describe()}")
+        expect(self.result(self.target) == self.expected, "another result than without an interruption")
+        left = sorted(path.name for path in self.out.iterdir())
+        expect(left == [self.target.name], f"beside the output lies {left}")
+        verified = self.context.run("verify", self.target, ranks=ranks)
+        expect(verified.code == 0, verified.describe())
+        return outcome
+
+    def begin_again(self):
+        shutil.rmtree(self.out)
+        self.out.mkdir()
+
+    def stopped_by(self, fault, *options, ranks=None):
+        """A run in which a system call raises SIGUSR1 on one rank: exit 75 and the line that says how to go on."""
+        environment = failing(self.context, sends=signal.SIGUSR1, rank=(ranks or self.context.ranks) - 1, **fault)
+        outcome = self.run(*ROUNDS, *options, environment=environment, ranks=ranks or self.context.ranks)
+        expect(outcome.code == STOPPED and not outcome.late, outcome.describe())
+        lines = [line for line in outcome.err_lines if line.startswith("mpimerge: ")]
+        expect(len(lines) == 1 and "stopped by" in lines[0] and "--resume" in lines[0], outcome.describe())
+        expect(not self.target.exists() and self.journal.is_file(), "no journal, or a file under the output's name")
+        return outcome
+
+
+# Kills and signals from outside, at random moments.
+
+def started(long, seconds_per_read):
+    """A run that is slow: every read and write of the last rank takes its time."""
+    environment = {**OPEN_MPI, **os.environ, **failing(long.context, "pread", path="model.safetensors", delay=seconds_per_read,
+                                                       rank=long.context.ranks - 1)}
+    command = [long.context.program.mpirun, "-q", "--oversubscribe", "--bind-to", "none", "-n", str(long.context.ranks),
+               long.context.program.path, "merge", "job.yaml", "--output", long.target, "-q", *ROUNDS]
+    return subprocess.Popen([str(word) for word in command], cwd=long.root, env=environment, stdin=subprocess.DEVNULL,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, text=True)
+
+
+def ranks_of(child):
+    """The process ids of the ranks, in no order."""
+    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(child.pid)], capture_output=True, text=True, check=False)
+    return [int(word) for word in found.stdout.split()]
+
+
+def ended(child, begin):
+    try:
+        child.communicate(timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        os.killpg(child.pid, signal.SIGKILL)
+        child.communicate()
+        expect(False, f"the job did not end {time.monotonic() - begin:.0f} s after it was interrupted")
+    clean_up_after(child)
+
+
+def clean_up_after(child):
+    """What Open MPI leaves of a job that was killed."""
+    for path in pathlib.Path("/dev/shm").glob("vader_segment.*"):
+        if str(child.pid) in path.name:
+            path.unlink(missing_ok=True)
+
+
+def at_random_moments(context, interrupt, seed):
+    """Interrupts runs at random moments; each is gone on with, by another number of ranks."""
+    draw = random.Random(seed)
+    long = Long(context)
+    for _ in range(int(context.arguments.moments or 3)):
+        long.begin_again()
+        child = started(long, seconds_per_read=8)
+        time.sleep(0.15 + draw.uniform(0, 1.6))
+        moment = time.monotonic()
+        interrupt(child, draw)
+        ended(child, moment)
+        if long.target.exists():  # it was faster
+            expect(long.result(long.target) == long.expected, "a whole file, but not the right one")
+            continue
+        long.resumes(ranks=draw.choice([1, 2, 3, 4]))
+
+
+@cases.case("kill")
+def a_rank_is_killed_at_random_moments(context):
+    def interrupt(child, draw):
+        ranks = ranks_of(child)
+        if ranks:
+            os.kill(draw.choice(ranks), signal.SIGKILL)
+    at_random_moments(context, interrupt, 1)
+
+
+@cases.case("kill")
+def the_launcher_is_killed_at_random_moments(context):
+    def interrupt(child, draw):
+        ranks = ranks_of(child)
+        child.kill()
+        time.sleep(0.1)
+        for rank in ranks:  # a node that is lost takes them along
+            try:
+                os.kill(rank, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+    at_random_moments(context, interrupt, 2)
+
+
+@cases.case("kill")
+def the_launcher_gets_sigterm_at_random_moments(context):
+    at_random_moments(context, lambda child, _: child.send_signal(signal.SIGTERM), 3)
+
+
+@cases.case("kill")
+def the_launcher_gets_sigusr1_at_random_moments(context):
+    at_random_moments(context, lambda child, _: child.send_signal(signal.SIGUSR1), 4)
+
+
+# Kills at moments that chance seldom meets.
+
+KILLED_AT = {
+    "the-first-read": ({"call": "pread", "path": "code/model"}, -1),
+    "a-read-of-the-merge": ({"call": "pread", "path": "code/model", "after": 12}, -1),
+    "the-first-write": ({"call": "pwrite", "path": "merged.h5.partial"}, -1),
+    "a-later-write": ({"call": "pwrite", "path": "merged.h5.partial", "after": 4}, -1),
+    "the-sync-before-a-journal": ({"call": "fsync", "path": "merged.h5.partial", "after": 3}, -1),
+    "the-first-write-of-a-journal": ({"call": "pwrite", "path": "journal.new"}, 0),
+    "a-later-write-of-a-journal": ({"call": "pwrite", "path": "journal.new", "after": 3}, 0),
+    "the-sync-of-a-journal": ({"call": "fsync", "path": "journal.new", "after": 2}, 0),
+    "a-journal-getting-its-name": ({"call": "rename", "path": "merged.h5.journal", "after": 2}, 0),
+    "the-output-getting-its-name": ({"call": "rename", "path": "merged.h5$"}, 0),
+}
+
+
+def killed_at(fault, rank):
+    def check(context):
+        long = Long(context)
+        environment = failing(context, sends=signal.SIGKILL, rank=rank % context.ranks, **fault)
+        outcome = long.run(*ROUNDS, environment=environment)
+        expect(outcome.code not in (0, STOPPED) and not outcome.late, f"was not killed: {outcome.describe()}")
+        expect(not long.target.exists(), "a file lies under the output's name")
+        long.resumes(ranks=context.ranks % 3 + 1)
+    return check
+
+
+for moment_name, (moment_fault, moment_rank) in KILLED_AT.items():
+    cases.add("moment", f"killed-at-{moment_name}", killed_at(moment_fault, moment_rank))
+
+
+# Signals that are obeyed.
+
+SELECTING = {"call": "pread", "path": "code/model", "after": 1}
+MERGING = {"call": "pwrite", "path": "merged.h5.partial", "after": 3}
+
+
+@cases.case("stop")
+def a_signal_while_selecting_stops_and_resume_begins_again(context):
+    long = Long(context)
+    long.stopped_by(SELECTING)
+    expect(not long.partial.exists(), "a partial file without anything in it")
+    long.resumes()
+
+
+@cases.case("stop")
+def a_signal_while_merging_stops_after_the_round(context):
+    long = Long(context)
+    outcome = long.stopped_by(MERGING)
+    percent = int(re.search(r"(\d+) % of the output", outcome.err).group(1))
+    expect(0 < percent < 100, f"{percent} % are written")
+    expect(long.partial.is_file(), "the partial file is gone")
+    logs = long.root / "logs"
+    long.resumes("--log-dir", logs, ranks=1)
+    log = (logs / "rank-0.log").read_text()
+    expect("thresholds are known" in log and "select" not in log, log)
+
+
+@cases.case("stop")
+def every_signal_of_the_contract_stops(context):
+    long = Long(context)
+    for wanted in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
+        environment = failing(context, sends=wanted, rank=0, **MERGING)
+        outcome = long.run(*ROUNDS, "--overwrite", environment=environment)
+        expect(outcome.code == STOPPED and f"stopped by {wanted.name}" in outcome.err, outcome.describe())
+    long.resumes()
+
+
+@cases.case("stop")
+def may_be_stopped_again_and_again_by_other_numbers_of_ranks(context):
+    long = Long(context)
+    long.stopped_by(MERGING)
+    for ranks in (3, 1, 2):
+        long.stopped_by(MERGING, "--resume", ranks=ranks)
+    long.resumes(rounds=("--chunk", "16KiB"))
+    runs = Merged(long.target).summary["provenance"]["runs"]
+    expect([run["ranks"] for run in runs] == [context.ranks, 3, 1, 2, context.ranks], f"runs: {runs}")
+
+
+@cases.case("stop")
+def the_line_that_it_prints_goes_on(context):
+    long = Long(context)
+    line = long.stopped_by(MERGING).err_lines[-1]
+    command = line.split("go on with: ")[1]
+    done = subprocess.run(command, shell=True, cwd=long.root, env={**os.environ, **OPEN_MPI}, capture_output=True,
+                          text=True, check=False)
+    expect(done.returncode == 0, f"{command}: {done.stderr}")
+    expect(long.result(long.target) == long.expected, "another result")
+
+
+@cases.case("stop")
+def the_journal_may_lie_on_another_file_system(context):
+    long = Long(context)
+    shared = pathlib.Path("/dev/shm") / f"{long.root.name}.journal"
+    try:
+        environment = failing(context, sends=signal.SIGUSR1, rank=0, **MERGING)
+        outcome = long.run(*ROUNDS, "--journal", shared, environment=environment)
+        expect(outcome.code == STOPPED and shared.is_file() and not long.journal.exists(), outcome.describe())
+        long.resumes("--journal", shared)
+        expect(not shared.exists(), "the journal is left")
+    finally:
+        shared.unlink(missing_ok=True)
+
+
+@cases.case("stop")
+def several_outputs_go_on_together(context):
+    long = Long(context)
+    second = long.root / "second.h5"
+    long.stopped_by(MERGING, "--output", second)
+    long.resumes("--output", second)
+    expect(long.result(second) == long.expected, "the second output is another")
+
+
+@cases.case("stop")
+def resume_without_an_earlier_run_begins(context):
+    Long(context).resumes()
+
+
+# What is refused, and what is lost by it: nothing.
+
+def refused(long, code, *words, options=("--resume",), lines=1):
+    before = snapshot(long.out)
+    expect_refusal(long.run(*ROUNDS, *options), code, words, lines)
+    expect(snapshot(long.out) == before, "something changed")
+
+
+@cases.case("refuse")
+def a_journal_is_not_thrown_away_by_accident(context):
+    long = Long(context)
+    long.stopped_by(MERGING)
+    refused(long, OUTPUT, "merged.h5.journal", "--resume", "--overwrite", options=())
+    outcome = long.run("--overwrite")
+    expect(outcome.code == 0 and long.result(long.target) == long.expected, outcome.describe())
+    expect(not long.journal.exists(), "the journal is left")
+
+
+@cases.case("refuse")
+def another_job_is_refused_with_the_line(context):
+    long = Long(context)
+    long.stopped_by(MERGING)
+    text = (long.root / "job.yaml").read_text()
+    long.job(text + "parameters: {density: 0.3}\n")
+    refused(long, JOB, "merged.h5.journal", "another job", "density")
+    long.job(text)
+    long.resumes()
+
+
+@cases.case("refuse")
+def a_changed_input_is_refused_by_name(context):
+    long = Long(context)
+    long.stopped_by(MERGING)
+    file = long.file("code")
+    content, times = file.read_bytes(), (file.stat().st_atime_ns, file.stat().st_mtime_ns)
+    os.utime(file, ns=(times[0], times[1] + 10**9))
+    refused(long, INPUT, "code/model.safetensors", "modified")
+    renamed = content.replace(b"a.weight", b"A.weight")
+    file.write_bytes(renamed)
+    os.utime(file, ns=times)
+    for name in ("base", "math"):
+        other = long.file(name)
+        was = other.stat()
+        other.write_bytes(other.read_bytes().replace(b"a.weight", b"A.weight"))
+        os.utime(other, ns=(was.st_atime_ns, was.st_mtime_ns))
+    refused(long, INPUT, "base/model.safetensors", "header")
+    for name in ("base", "math", "code"):
+        other = long.file(name)
+        was = other.stat()
+        other.write_bytes(other.read_bytes().replace(b"A.weight", b"a.weight"))
+        os.utime(other, ns=(was.st_atime_ns, was.st_mtime_ns))
+    long.resumes()
+
+
+@cases.case("refuse")
+def a_damaged_journal_is_refused(context):
+    long = Long(context)
+    long.stopped_by(MERGING)
+    good = long.journal.read_bytes()
+    for bad in (b"", good[:-1], good[:100], good[:60] + bytes([good[60] ^ 1]) + good[61:]):
+        long.journal.write_bytes(bad)
+        refused(long, OUTPUT, "merged.h5.journal")
+    long.journal.write_bytes(good)
+    long.resumes()
+
+
+@cases.case("refuse")
+def a_journal_of_another_version_is_refused(context):
+    long = Long(context)
+    long.stopped_by(MERGING)
+    good = long.journal.read_bytes()
+    long.journal.write_bytes(b"mpimjnl0" + good[8:])
+    refused(long, OUTPUT, "merged.h5.journal", "version")
+
+
+@cases.case("refuse")
+def a_lost_partial_file_costs_the_merge_but_not_the_result(context):
+    long = Long(context)
+    for damage in (long.partial.unlink, lambda: long.partial.write_bytes(b"no HDF5"), lambda: os.truncate(long.partial, 5000)):
+        long.begin_again()
+        long.stopped_by(MERGING)
+        damage()
+        outcome = long.resumes()
+        expect("all is merged again" in outcome.err, outcome.describe())
+
+
+@cases.case("refuse")
+def a_changed_byte_of_the_partial_file_is_found(context):
+    long = Long(context)
+    long.stopped_by(MERGING)
+    with open(long.partial, "r+b") as file:
+        data = file.read()
+        expected = Merged(long.root / "expected.h5").parameters["F32"][:4096]
+        at = data.find(expected[:64])
+        expect(at > 0, "the first round is not in the partial file")
+        file.seek(at)
+        file.write(bytes([data[at] ^ 1]))
+    outcome = long.run("--resume", *ROUNDS)
+    expect(outcome.code == OUTPUT and "do not read back" in outcome.err, outcome.describe())
+    expect(not long.target.exists(), "a file lies under the output's name")
+
+
+@cases.case("refuse")
+def a_journal_left_by_a_run_that_was_complete_is_removed(context):
+    long = Long(context)
+    long.stopped_by(MERGING)
+    journal = long.journal.read_bytes()
+    long.resumes()
+    long.journal.write_bytes(journal)
+    long.resumes()
+
+
+# Failures in the middle, after a journal.
+
+# Reads until the first half of the merge of one rank is done: sample, sign, selection, merge.
+READS = 240
+WRITES_OF_THE_SKELETON = 46  # at most; by rank 0 before the first round
+FAILURES = {
+    "input-that-vanishes": ({"call": "pread", "path": "code/model", "error": 0, "after": READS}, INPUT),
+    "disk-error-while-reading": ({"call": "pread", "path": "code/model", "error": "EIO", "after": READS}, INPUT),
+    "disk-full-while-syncing": ({"call": "fsync", "path": "merged.h5.partial", "error": "ENOSPC", "after": 4}, RESOURCES),
+    "disk-full-in-the-journal": ({"call": "pwrite", "path": "journal.new", "error": "ENOSPC", "after": 2}, RESOURCES),
+    "disk-error-in-the-journal": ({"call": "fsync", "path": "journal.new", "error": "EIO", "after": 2}, OUTPUT),
+    "disk-full-while-writing": ({"call": "pwrite", "path": "merged.h5.partial", "error": "ENOSPC", "after": 4}, RESOURCES),
+    "disk-error-while-writing": ({"call": "pwrite", "path": "merged.h5.partial", "error": "EIO", "after": 4}, OUTPUT),
+}
+
+
+def fails_and_goes_on(fault, code):
+    def check(context):
+        long = Long(context)
+        fault_here = {"rank": 0, **fault}
+        if fault["after"] == READS:
+            fault_here["after"] //= context.ranks
+        if fault["call"] == "pwrite" and "partial" in fault["path"]:
+            fault_here["rank"] = context.ranks - 1
+            fault_here["after"] += WRITES_OF_THE_SKELETON if context.ranks == 1 else 0
+        outcome = long.run(*ROUNDS, "--memory", "1KiB", environment=failing(context, **fault_here))
+        expect(outcome.code == code and not outcome.late, outcome.describe())
+        expect(long.journal.is_file() and not long.target.exists(), "no journal, or a file under the output's name")
+        long.resumes()
+    return check
+
+
+for failure_name, (failure_fault, failure_code) in FAILURES.items():
+    cases.add("failure", f"goes-on-after-{failure_name}", fails_and_goes_on(failure_fault, failure_code))
+
+
+# verify, and what is told of a run.
+
+@cases.case("verify")
+def every_damaged_byte_is_found(context):
+    tiny = Tiny(context)
+    tiny.merges()
+    good = tiny.target.read_bytes()
+    draw = random.Random(9)
+    places = {0, 8, 200, len(good) - 1, len(good) - 40, *(draw.randrange(len(good)) for _ in range(25))}
+    for place in sorted(places):
+        tiny.target.write_bytes(good[:place] + bytes([good[place] ^ (1 << draw.randrange(8))]) + good[place + 1:])
+        outcome = context.run("verify", tiny.target, launcher=context.ranks > 1)
+        expect(outcome.code == INPUT and not outcome.late, f"byte {place}: {outcome.describe()}")
+        expect(all("error" in line and "merged.h5" in line for line in outcome.err_lines), outcome.describe())
+    tiny.target.write_bytes(good)
+    expect("whole" in context.run_well("verify", tiny.target).out, "it is whole")
+
+
+@cases.case("verify")
+def damage_in_a_tensor_names_it(context):
+    tiny = Tiny(context)
+    tiny.merges()
+    good = tiny.target.read_bytes()
+    place = good.find(Merged(tiny.target).tensors["a.weight"].data) + 77
+    tiny.target.write_bytes(good[:place] + bytes([good[place] ^ 16]) + good[place + 1:])
+    outcome = context.run("verify", tiny.target)
+    expect(outcome.code == INPUT and "a.weight" in outcome.err, outcome.describe())
+
+
+@cases.case("verify")
+def a_shorter_file_is_found(context):
+    tiny = Tiny(context)
+    tiny.merges()
+    size = tiny.target.stat().st_size
+    for less in (1, 32, 1000, size // 2, size):
+        os.truncate(tiny.target, size - less)
+        outcome = context.run("verify", tiny.target, launcher=context.ranks > 1)
+        expect(outcome.code == INPUT and len(outcome.err_lines) == 1, f"{less} bytes less: {outcome.describe()}")
+
+
+@cases.case("verify")
+def a_file_without_checksums_says_so(context):
+    tiny = Tiny(context)
+    outcome = context.run("verify", tiny.file("base"))
+    expect_refusal(outcome, INPUT, ["model.safetensors", "no checksums"])
+
+
+@cases.case("verify")
+def the_output_tells_where_it_comes_from(context):
+    tiny = Tiny(context)
+    tiny.merges()
+    told = Merged(tiny.target).summary["provenance"]
+    files = {pathlib.Path(each["path"]).parent.name: each["bytes"] for each in told["inputs"]}
+    expect(files == {name: tiny.file(name).stat().st_size for name in ("base", "math", "code")}, f"inputs: {files}")
+    expect(len(told["runs"]) == 1 and told["runs"][0]["ranks"] == context.ranks, f"runs: {told['runs']}")
+    expect(told["runs"][0]["hosts"] == [os.uname().nodename], f"hosts: {told['runs'][0]['hosts']}")
+    expect(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", told["runs"][0]["started"]), "no time")
+
+
+@cases.case("verify")
+def every_rank_writes_a_log_on_request(context):
+    tiny = Tiny(context)
+    tiny.merges("--log-dir", tiny.root / "logs")
+    logs = sorted(path.name for path in (tiny.root / "logs").iterdir())
+    expect(logs == [f"rank-{rank}.log" for rank in range(context.ranks)], f"logs: {logs}")
+    expect("merge" in (tiny.root / "logs" / "rank-0.log").read_text(), "rank 0 said nothing of the merge")
+    outcome = tiny.run("--overwrite", "--log-dir", tiny.target)
+    expect(outcome.code == OUTPUT and "--log-dir" in outcome.err, outcome.describe())
+
+
+if __name__ == "__main__":
+    cases.main()
