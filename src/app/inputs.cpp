@@ -1,17 +1,26 @@
 #include "app/inputs.hpp"
 
-#include <filesystem>
-
 #include "mpimerge/checkpoint/safetensors.hpp"
+#include "mpimerge/checkpoint/torch.hpp"
 #include "mpimerge/output/hdf5_catalog.hpp"
 
 namespace mpimerge::app {
 
+namespace {
+
+checkpoint::Catalog open(const std::string& path) {
+  if (output::is_hdf5(path)) return output::open_hdf5(path);
+  // Where a directory has both, safetensors: that is what transformers and mergekit take.
+  if (!checkpoint::is_safetensors(path) && checkpoint::is_torch(path)) {
+    return checkpoint::open_torch(path);
+  }
+  return checkpoint::open_safetensors(path);
+}
+
+}  // namespace
+
 checkpoint::Catalog open_checkpoint(const std::string& path) {
-  std::error_code ignored;
-  const bool file = std::filesystem::is_regular_file(path, ignored);
-  checkpoint::Catalog catalog =
-      file && output::is_hdf5(path) ? output::open_hdf5(path) : checkpoint::open_safetensors(path);
+  checkpoint::Catalog catalog = open(path);
   catalog.path = path;
   return catalog;
 }

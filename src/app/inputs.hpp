@@ -6,8 +6,8 @@
 
 namespace mpimerge::app {
 
-/// Local. Opens a checkpoint of any format that mpimerge reads: safetensors (file or directory) or
-/// an HDF5 file that mpimerge wrote. Headers only.
+/// Local. Opens a checkpoint of any format that mpimerge reads: safetensors or torch.save (file or
+/// directory), or an HDF5 file that mpimerge wrote. Headers only.
 /// Errors: Error{input}.
 checkpoint::Catalog open_checkpoint(const std::string& path);
 

@@ -2,7 +2,6 @@
 #include <array>
 #include <iterator>
 #include <optional>
-#include <tuple>
 #include <utility>
 
 #include <fmt/format.h>
@@ -14,28 +13,12 @@
 
 #include "checkpoint/json_reader.hpp"
 #include "checkpoint/refuse.hpp"
+#include "checkpoint/tensor_rules.hpp"
 
 namespace mpimerge::checkpoint {
 namespace {
 
 constexpr std::string_view kMetadata = "__metadata__";
-constexpr std::size_t kMaxDimensions = 32;  // HDF5's limit as well
-
-std::string shape_text(const std::vector<std::uint64_t>& shape) {
-  return base::printable(fmt::format("[{}]", fmt::join(shape, ", ")));
-}
-
-// The product without zeros must fit as well: then it does not depend on the order of dimensions.
-std::optional<std::uint64_t> count_elements(const std::vector<std::uint64_t>& shape) {
-  std::uint64_t product = 1;
-  for (const std::uint64_t dimension : shape) {
-    if (dimension == 0) continue;
-    const auto next = base::checked_multiply(product, dimension);
-    if (!next) return std::nullopt;
-    product = *next;
-  }
-  return std::ranges::find(shape, 0U) == shape.end() ? product : 0;
-}
 
 // One `{"dtype": ..., "shape": ..., "data_offsets": ...}` as it is read.
 struct Entry {
@@ -140,10 +123,7 @@ class HeaderReader final : public JsonReader {
     if (key_ == kMetadata && std::exchange(metadata_seen_, true)) {
       refuse(file_, "{} stands there twice", kMetadata);
     }
-    // C libraries, HDF5 among them, would cut such a name and find another tensor.
-    if (key_.empty() || key_.find('\0') != std::string::npos) {
-      refuse(file_, "tensor {}: its name is empty or holds a zero byte", in_quotes(key_));
-    }
+    check_tensor_name(key_, file_);
   }
 
   void check_entry_key() {
@@ -235,16 +215,6 @@ class HeaderReader final : public JsonReader {
   bool metadata_seen_ = false;
 };
 
-void check_names_differ(const std::vector<TensorInfo>& tensors, const std::filesystem::path& file) {
-  std::vector<std::string_view> names;
-  names.reserve(tensors.size());
-  std::ranges::transform(tensors, std::back_inserter(names), &TensorInfo::name);
-  std::ranges::sort(names);
-  if (const auto twice = std::ranges::adjacent_find(names); twice != names.end()) {
-    refuse(file, "tensor {} stands there twice", in_quotes(*twice));
-  }
-}
-
 // `tensors` in storage order. Messages count from the first data byte, as the header does.
 void check_tiling(const std::vector<TensorInfo>& tensors, base::Bytes data_offset,
                   base::Bytes data_bytes, const std::filesystem::path& file) {
@@ -298,9 +268,7 @@ SafetensorsHeader parse_safetensors_header(std::string_view json, base::Bytes da
   }
   SafetensorsHeader header = std::move(reader).take();
   check_names_differ(header.tensors, file);
-  std::ranges::sort(header.tensors, {}, [](const TensorInfo& tensor) {
-    return std::tie(tensor.offset, tensor.bytes, tensor.name);
-  });
+  sort_in_storage_order(header.tensors);
   check_tiling(header.tensors, data_offset, data_bytes, file);
   return header;
 }

@@ -1,27 +1,37 @@
-// Checkpoints that mpimerge did not make: tests/data/reference.
+// Checkpoints that mpimerge did not make: tests/data/reference and tests/data/torch.
 #include <algorithm>
 #include <cstddef>
+#include <filesystem>
+#include <iterator>
 #include <map>
 #include <span>
 #include <string>
 #include <vector>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "mpimerge/base/file_descriptor.hpp"
 #include "mpimerge/checkpoint/safetensors.hpp"
+#include "mpimerge/checkpoint/torch.hpp"
+
+#include "checkpoint/make_file.hpp"
 
 namespace mpimerge::checkpoint {
 namespace {
 
 using base::Bytes;
 using base::Dtype;
+using testing::AllOf;
 using testing::ElementsAre;
+using testing::HasSubstr;
 using testing::Pair;
+using testing::StartsWith;
 using Shape = std::vector<std::uint64_t>;
 
 const std::filesystem::path kReference = std::filesystem::path(MPIMERGE_TEST_DATA) / "reference";
+const std::filesystem::path kTorch = std::filesystem::path(MPIMERGE_TEST_DATA) / "torch";
 
 const TensorInfo& find(const Catalog& catalog, std::string_view name) {
   return *std::ranges::find(catalog.tensors, name, &TensorInfo::name);
@@ -91,6 +101,73 @@ TEST(ReferenceCheckpoints, OffsetsLeadToTheValues) {
   ASSERT_EQ(values.size(), 32 * sizeof(std::int64_t));
   EXPECT_EQ(values, values_of(merged, "position_ids"));
   for (std::size_t i = 0; i < 32; ++i) EXPECT_EQ(values[8 * i], std::byte(i)) << i;
+}
+
+// What torch wrote is what the safetensors library wrote of the same tensors.
+void expect_same(const Catalog& torch, const Catalog& safetensors) {
+  EXPECT_EQ(shapes_of(torch), shapes_of(safetensors));
+  for (const TensorInfo& tensor : torch.tensors) {
+    SCOPED_TRACE(tensor.name);
+    EXPECT_EQ(tensor.dtype, find(safetensors, tensor.name).dtype);
+    EXPECT_EQ(values_of(torch, tensor.name), values_of(safetensors, tensor.name));
+  }
+}
+
+TEST(TorchCheckpoints, HoldTheTensorsThatSafetensorsHold) {
+  for (const auto* version : {"torch-1.13", "torch-2.13"}) {
+    for (const auto* name : {"module", "views"}) {
+      SCOPED_TRACE(testing::Message() << version << " " << name);
+      expect_same(open_torch(kTorch / version / fmt::format("{}.pt", name)),
+                  open_safetensors(kTorch / fmt::format("{}.safetensors", name)));
+    }
+  }
+}
+
+TEST(TorchCheckpoints, HoldEveryType) {
+  auto expected = open_safetensors(kTorch / "types.safetensors");
+  ASSERT_EQ(expected.tensors.size(), std::size(base::kAllDtypes));
+  expect_same(open_torch(kTorch / "torch-2.13/types.pt"), expected);
+
+  std::erase_if(expected.tensors, [](const TensorInfo& tensor) {
+    return tensor.name.starts_with("float8") ||
+           (tensor.name.starts_with("uint") && tensor.name != "uint8");
+  });
+  expect_same(open_torch(kTorch / "torch-1.13/types.pt"), expected);
+}
+
+TEST(TorchCheckpoints, ShareBytesWhereTensorsDid) {
+  const auto catalog = open_torch(kTorch / "torch-2.13/views.pt");
+
+  EXPECT_EQ(find(catalog, "wte.weight").offset, find(catalog, "lm_head.weight").offset);
+  EXPECT_EQ(find(catalog, "rows").offset, find(catalog, "wte.weight").offset + Bytes{32});
+  EXPECT_EQ(find(catalog, "element").shape, Shape{});
+  EXPECT_EQ(find(catalog, "empty").shape, (Shape{0, 7}));
+}
+
+TEST(TorchCheckpoints, AreRefusedIfTheyHoldAnythingElse) {
+  const std::map<std::string, std::string> refused = {
+      {"attributes", "`torch._tensor._rebuild_from_type_v2`"},
+      {"channels_last",
+       "tensor `conv`: is not contiguous (shape [1, 2, 2, 2], strides [8, 1, 4, 2])"},
+      {"complex", "`torch.ComplexFloatStorage`"},
+      {"legacy", "a bare pickle, as torch before 1.6 wrote them"},
+      {"negative", "tensor `a`: is the negative or conjugate of what is stored"},
+      {"protocol_4", "expected 0x80 0x02"},
+      {"single", "holds a single tensor"},
+      {"sparse", "`torch._utils._rebuild_sparse_tensor`"},
+      {"step", "key `step` holds an integer"},
+      {"transposed", "tensor `b.weight`: is not contiguous (shape [2, 3], strides [1, 2])"},
+      {"whole_module", "`torch.nn.modules.linear.Linear`"},
+      {"wrapped", "key `state_dict` holds a dictionary"},
+  };
+  for (const auto& [name, says] : refused) {
+    SCOPED_TRACE(name);
+    const auto file = kTorch / "refused" / (name + ".pt");
+    EXPECT_THAT(test::input_error([&] { open_torch(file); }),
+                AllOf(StartsWith(file.string()), HasSubstr(says)));
+  }
+  const std::filesystem::directory_iterator files(kTorch / "refused");
+  EXPECT_EQ(static_cast<std::size_t>(std::distance(begin(files), end(files))), refused.size());
 }
 
 }  // namespace

@@ -21,7 +21,11 @@ function(mpimerge_mpi_test name)
   list(TRANSFORM TEST_ROOMS PREPEND mpimerge_)
   target_link_libraries(test_${name} PRIVATE ${TEST_ROOMS} mpimerge_warnings mpimerge_test_support)
   foreach(ranks IN LISTS TEST_NP)
-    add_test(NAME ${name}.np${ranks} COMMAND ${MPIEXEC_EXECUTABLE} -q --oversubscribe -n ${ranks} $<TARGET_FILE:test_${name}>)
+    set(command ${MPIEXEC_EXECUTABLE} -q --oversubscribe -n ${ranks} $<TARGET_FILE:test_${name}>)
+    if(MPIMERGE_SANITIZE AND ranks EQUAL 1)
+      set(command ${PROJECT_SOURCE_DIR}/tests/support/check_leaks.sh ${command})
+    endif()
+    add_test(NAME ${name}.np${ranks} COMMAND ${command})
     mpimerge_finish_test(${name}.np${ranks} ${ranks} "${TEST_TIMEOUT}")
     set_property(TEST ${name}.np${ranks} APPEND PROPERTY LABELS np${ranks})
   endforeach()
@@ -36,8 +40,8 @@ function(mpimerge_finish_test name processes timeout)
   if(MPIMERGE_SANITIZE)
     math(EXPR timeout "${timeout} * 4")
   endif()
-  # LeakSanitizer itself crashes now and then ("Tracer caught signal 11") in programs with Open MPI's threads of several
-  # ranks. One rank runs the same code, so leaks are looked for there.
+  # LeakSanitizer itself crashes now and then in programs with Open MPI's threads (support/check_leaks.sh). One rank runs
+  # the same code as several, so leaks are looked for there; of the whole program by end_to_end/leaks.py.
   set(leaks 1)
   if(processes GREATER 1)
     set(leaks 0)

@@ -1,7 +1,9 @@
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <span>
+#include <thread>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -43,15 +45,17 @@ TEST(AllReduce, SumsSignedNumbers) {
 
 TEST(AllReduce, FindsTheExtremesElementByElement) {
   const std::uint64_t last = ranks_of(world()) - 1;
-  const std::vector<std::uint64_t> mine{rank_of(world()), last - rank_of(world()), UINT64_MAX, 7};
+  // The last would be negative if it were signed.
+  const std::vector<std::uint64_t> mine{rank_of(world()), last - rank_of(world()), 7,
+                                        world().is_root() ? UINT64_MAX : 1};
 
   std::vector<std::uint64_t> largest = mine;
   all_reduce_max(world(), std::span(largest));
-  EXPECT_EQ(largest, (std::vector<std::uint64_t>{last, last, UINT64_MAX, 7}));
+  EXPECT_EQ(largest, (std::vector<std::uint64_t>{last, last, 7, UINT64_MAX}));
 
   std::vector<std::uint64_t> smallest = mine;
   all_reduce_min(world(), std::span(smallest));
-  EXPECT_EQ(smallest, (std::vector<std::uint64_t>{0, 0, UINT64_MAX, 7}));
+  EXPECT_EQ(smallest, (std::vector<std::uint64_t>{0, 0, 7, world().ranks() == 1 ? UINT64_MAX : 1}));
 }
 
 TEST(AllReduce, OfNothingIsNothing) {
@@ -86,6 +90,21 @@ TEST(GatherBytes, ComeInTheOrderOfTheRanksAndToRankZeroOnly) {
   for (int rank = 0; rank < world().ranks() && world().is_root(); ++rank)
     expected.insert(expected.end(), static_cast<std::size_t>(rank), static_cast<char>('a' + rank));
   EXPECT_EQ(all, expected);
+}
+
+TEST(Barrier, LetsNobodyOnBeforeTheLastCame) {
+  // One machine, one clock.
+  const auto now = [] {
+    return static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
+  };
+  const bool is_last = world().rank() == world().ranks() - 1;
+  if (is_last) std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  const std::uint64_t came = now();
+
+  barrier(world());
+
+  const std::uint64_t went = now();
+  EXPECT_GE(went, all_reduce_max(world(), came));
 }
 
 TEST(BcastBytes, ReplacesWhatOtherRanksHad) {

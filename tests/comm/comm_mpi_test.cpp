@@ -1,3 +1,5 @@
+#include <stdexcept>
+#include <string>
 #include <utility>
 
 #include <gtest/gtest.h>
@@ -91,6 +93,58 @@ TEST(Comm, MovingHandsTheCommunicatorOn) {
   EXPECT_EQ(third.rank(), world().rank());
   EXPECT_EQ(third.ranks(), world().ranks());
   barrier(third);
+}
+
+// Sees when MPI frees a communicator: attributes go with it.
+class FreeCounter {
+ public:
+  FreeCounter() {
+    const auto count = [](MPI_Comm, int, void* freed, void*) {
+      ++*static_cast<int*>(freed);
+      return MPI_SUCCESS;
+    };
+    MPI_Comm_create_keyval(MPI_COMM_NULL_COPY_FN, count, &key_, nullptr);
+  }
+  ~FreeCounter() { MPI_Comm_free_keyval(&key_); }
+  FreeCounter(const FreeCounter&) = delete;
+  FreeCounter& operator=(const FreeCounter&) = delete;
+
+  void watch(const Comm& comm) { MPI_Comm_set_attr(comm.get(), key_, &freed_); }
+  int freed() const { return freed_; }
+
+ private:
+  int key_ = MPI_KEYVAL_INVALID;
+  int freed_ = 0;
+};
+
+TEST(Comm, IsFreedOnceByCloseOrWithItsObject) {
+  FreeCounter counter;
+  Comm closed = Comm::duplicate(world().get());
+  counter.watch(closed);
+  {
+    Comm first = Comm::duplicate(world().get());
+    counter.watch(first);
+    const Comm second = std::move(first);
+    EXPECT_EQ(counter.freed(), 0);
+  }
+  EXPECT_EQ(counter.freed(), 1);
+
+  closed.close();
+  EXPECT_EQ(counter.freed(), 2);
+}
+
+TEST(Comm, IsLeftToTheEndOfTheJobUnderALoneException) {
+  FreeCounter counter;
+  MPI_Comm leaked = MPI_COMM_NULL;
+  try {
+    const Comm copy = Comm::duplicate(world().get());
+    counter.watch(copy);
+    leaked = copy.get();
+    throw std::runtime_error("alone with this");
+  } catch (const std::runtime_error&) {
+    EXPECT_EQ(counter.freed(), 0);
+  }
+  MPI_Comm_free(&leaked);  // every rank had the same exception
 }
 
 TEST(Comm, ClosedTwiceIsClosedOnce) {

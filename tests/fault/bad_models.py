@@ -15,8 +15,8 @@ def register(cases: Cases):
     for name, (words, change) in MISFITS.items():
         cases.add("models", name, misfit(change, words))
     for function in (other_floating_types_merge, model_is_missing, model_is_an_empty_directory, model_is_a_text_file,
-                     model_has_only_a_pickle, hdf5_of_another_program, hdf5_that_is_not_complete, hdf5_of_the_future,
-                     hdf5_truncated, hdf5_tensor_outside_its_dataset, base_without_floating_tensors):
+                     model_has_another_format_than_its_name_says, hdf5_of_another_program, hdf5_that_is_not_complete,
+                     hdf5_of_the_future, hdf5_truncated, hdf5_tensor_outside_its_dataset, base_without_floating_tensors):
         cases.case("models")(function)
     for name, (model, tensor, index, value) in NOT_FINITE.items():
         cases.add("values", name, not_finite(model, tensor, index, value))
@@ -84,7 +84,7 @@ def model_is_a_text_file(context):
     tiny.refused(INPUT, "math")
 
 
-def model_has_only_a_pickle(context):
+def model_has_another_format_than_its_name_says(context):
     tiny = Tiny(context)
     tiny.file("math").rename(tiny.root / "math" / "pytorch_model.bin")
     tiny.refused(INPUT, "math", "pytorch_model.bin")

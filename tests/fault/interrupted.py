@@ -103,13 +103,21 @@ def ranks_of(child):
     return [int(word) for word in found.stdout.split()]
 
 
+def begun(child, partial):
+    """Waits until the ranks are at work: what the launcher does while it starts them is its own affair."""
+    while child.poll() is None and not partial.exists():
+        time.sleep(0.01)
+
+
 def ended(child, begin):
     try:
         child.communicate(timeout=PATIENCE)
     except subprocess.TimeoutExpired:
+        left = subprocess.run(["ps", "-o", "pid,stat,wchan:20,args", "-s", str(child.pid)], capture_output=True, text=True,
+                              check=False).stdout
         os.killpg(child.pid, signal.SIGKILL)
         child.communicate()
-        expect(False, f"the job did not end {time.monotonic() - begin:.0f} s after it was interrupted")
+        expect(False, f"the job did not end {time.monotonic() - begin:.0f} s after it was interrupted; left are: {left}")
     clean_up_after(child)
 
 
@@ -127,7 +135,8 @@ def at_random_moments(context, interrupt, seed):
     for _ in range(int(context.arguments.moments or 3)):
         long.begin_again()
         child = started(long, seconds_per_read=8)
-        time.sleep(0.15 + draw.uniform(0, 1.6))
+        begun(child, long.partial)
+        time.sleep(draw.uniform(0, 1.2))
         moment = time.monotonic()
         interrupt(child, draw)
         ended(child, moment)

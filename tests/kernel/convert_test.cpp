@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <numeric>
 #include <random>
 #include <span>
 #include <vector>
@@ -33,11 +34,23 @@ float float_of(std::uint32_t bits) { return std::bit_cast<float>(bits); }
 // A 16-bit format beside the functions that convert it.
 struct Narrow {
   const char* name;
+  Dtype dtype;
   Format format;
   float (*widen)(std::uint16_t bits) noexcept;
   std::uint16_t (*round)(float value) noexcept;
 
   bool is_nan(std::uint16_t bits) const { return (bits & 0x7fffU) > format.infinity(); }
+
+  // Half-way from a magnitude to the next; the last is where rounding to infinity begins.
+  float midpoint_above(std::uint32_t magnitude) const {
+    const double low = value_of(format, magnitude);
+    const double high = magnitude + 1 < format.infinity()
+                            ? value_of(format, magnitude + 1)
+                            : std::ldexp(1.0, format.largest_exponent + 1);
+    const auto midpoint = static_cast<float>((low + high) / 2);
+    EXPECT_EQ(static_cast<double>(midpoint), (low + high) / 2) << "a float32 holds it";
+    return midpoint;
+  }
 };
 
 void PrintTo(const Narrow& narrow, std::ostream* out) { *out << narrow.name; }
@@ -79,15 +92,8 @@ void expect_rounds(const Narrow& narrow, float value) {
 }
 
 TEST_P(Converts, EveryMidpointToItsEvenNeighbourAndWhatIsBesideItToTheNearer) {
-  // The last "midpoint" is where rounding to infinity begins.
-  const std::uint32_t infinity = GetParam().format.infinity();
-  for (std::uint32_t below = 0; below < infinity; ++below) {
-    const double low = value_of(GetParam().format, below);
-    const double high = below + 1 < infinity
-                            ? value_of(GetParam().format, below + 1)
-                            : std::ldexp(1.0, GetParam().format.largest_exponent + 1);
-    const auto midpoint = static_cast<float>((low + high) / 2);
-    ASSERT_EQ(static_cast<double>(midpoint), (low + high) / 2) << "a float32 holds it";
+  for (std::uint32_t below = 0; below < GetParam().format.infinity(); ++below) {
+    const float midpoint = GetParam().midpoint_above(below);
     const auto even = static_cast<std::uint16_t>(below + (below & 1U));
     const auto sign = static_cast<std::uint16_t>(0x8000);
     EXPECT_EQ(GetParam().round(midpoint), even) << below;
@@ -118,19 +124,22 @@ TEST_P(Converts, RandomFloatsOfItsRangeToTheNearest) {
   }
 }
 
+constexpr std::uint32_t kBordersOfFloat32[] = {
+    0x00000000U, 0x00000001U, 0x00000002U, 0x00007fffU, 0x00008000U, 0x00008001U, 0x0000ffffU,
+    0x00018000U, 0x007fffffU, 0x00800000U, 0x00800001U, 0x7f7f7fffU, 0x7f7f8000U, 0x7f7fffffU,
+    0x7f800000U, 0x7f800001U, 0x7f80ffffU, 0x7fbfffffU, 0x7fc00000U, 0x7fffffffU};
+
 TEST_P(Converts, TheBordersOfFloat32) {
-  for (const std::uint32_t magnitude :
-       {0x00000000U, 0x00000001U, 0x00000002U, 0x00007fffU, 0x00008000U, 0x00008001U, 0x0000ffffU,
-        0x00018000U, 0x007fffffU, 0x00800000U, 0x00800001U, 0x7f7f7fffU, 0x7f7f8000U, 0x7f7fffffU,
-        0x7f800000U, 0x7f800001U, 0x7f80ffffU, 0x7fbfffffU, 0x7fc00000U, 0x7fffffffU}) {
+  for (const std::uint32_t magnitude : kBordersOfFloat32) {
     expect_rounds(GetParam(), float_of(magnitude));
     expect_rounds(GetParam(), float_of(magnitude | 0x80000000U));
   }
 }
 
 INSTANTIATE_TEST_SUITE_P(Formats, Converts,
-                         testing::Values(Narrow{"half", kHalf, f16_to_f32, f32_to_f16},
-                                         Narrow{"bfloat16", kBfloat, bf16_to_f32, f32_to_bf16}),
+                         testing::Values(Narrow{"half", Dtype::f16, kHalf, f16_to_f32, f32_to_f16},
+                                         Narrow{"bfloat16", Dtype::bf16, kBfloat, bf16_to_f32,
+                                                f32_to_bf16}),
                          [](const auto& tested) { return std::string(tested.param.name); });
 
 TEST(Half, RoundsToInfinityFrom65520) {
@@ -210,6 +219,36 @@ std::vector<Element> rounded(Dtype dtype, const std::vector<float>& from) {
   EXPECT_EQ(to.back(), Element{77});
   to.pop_back();
   return to;
+}
+
+TEST_P(Converts, VectorsWidenEveryPatternAsTheFunctionDoes) {
+  std::vector<std::uint16_t> patterns(0x10000);
+  std::iota(patterns.begin(), patterns.end(), std::uint16_t{0});
+
+  const auto found = widened(GetParam().dtype, AtOddAddress(patterns).span(), patterns.size());
+
+  for (std::size_t i = 0; i < patterns.size(); ++i)
+    EXPECT_EQ(bits_of(found[i]), bits_of(GetParam().widen(patterns[i]))) << patterns[i];
+}
+
+TEST_P(Converts, VectorsRoundMidpointsAndSpecialsAsTheFunctionDoes) {
+  std::vector<float> values;
+  const auto append = [&](float value) {
+    values.push_back(value);
+    values.push_back(-value);
+  };
+  for (const std::uint32_t magnitude : kBordersOfFloat32) append(float_of(magnitude));
+  for (std::uint32_t below = 0; below < GetParam().format.infinity(); ++below) {
+    const float midpoint = GetParam().midpoint_above(below);
+    for (const float value :
+         {midpoint, std::nextafter(midpoint, 0.0F), std::nextafter(midpoint, kInfinity)})
+      append(value);
+  }
+
+  const auto found = rounded<std::uint16_t>(GetParam().dtype, values);
+
+  for (std::size_t i = 0; i < values.size(); ++i)
+    EXPECT_EQ(found[i], GetParam().round(values[i])) << std::hexfloat << values[i];
 }
 
 std::vector<std::uint64_t> random_patterns(std::size_t count) {

@@ -7,11 +7,13 @@
 #include <fstream>
 #include <iterator>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "mpimerge/base/error.hpp"
 #include "mpimerge/plan/build.hpp"
@@ -283,6 +285,57 @@ TEST(BlockStore, ARankWithoutElementsReadsNothing) {
   for_each_block(plan, reads, 4999, [&](const plan::Block& block) { store.load(block); });
 
   EXPECT_EQ(store.bytes_read(), kNothing);
+}
+
+// Bytes of addresses that this process has in use.
+std::uint64_t address_space() {
+  std::uint64_t pages = 0;
+  std::ifstream("/proc/self/statm") >> pages;
+  return pages * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+}
+
+constexpr std::size_t kLarge = std::size_t{1} << 30;
+
+TEST(LargeMemory, GoesBackToTheSystemWithItsLastOwner) {
+  const std::uint64_t before = address_space();
+  {
+    LargeMemory first(kLarge);
+    LargeMemory second(std::move(first));
+    EXPECT_TRUE(first.bytes().empty());
+    EXPECT_EQ(second.bytes().size(), kLarge);
+    EXPECT_GE(address_space(), before + kLarge);
+    LargeMemory third;
+    third = std::move(second);
+    EXPECT_EQ(third.bytes().size(), kLarge);
+  }
+  EXPECT_LT(address_space(), before + kLarge);
+}
+
+TEST(LargeMemory, ThatTheSystemHasNotIsAnErrorOfResources) {
+  try {
+    const LargeMemory memory(std::size_t{1} << 60);
+    ADD_FAILURE() << "the system gave 2^60 bytes";
+  } catch (const base::Error& error) {
+    EXPECT_EQ(error.kind(), base::ErrorKind::resources);
+    EXPECT_THAT(error.what(), HasSubstr("--memory"));
+  }
+}
+
+TEST(MappedFile, IsUnmappedWithItsLastOwner) {
+  const TempDir directory;
+  const auto path = directory.path() / "file";
+  std::ofstream(path) << 'x';
+  std::filesystem::resize_file(path, kLarge);  // a hole
+  const base::FileDescriptor file = base::open_for_reading(path);
+  const std::uint64_t before = address_space();
+  {
+    MappedFile first(file, Bytes{kLarge});
+    const bool shown = first.populate(0, 1).has_value();
+    const MappedFile second(std::move(first));
+    EXPECT_EQ(second.populate(0, 1).has_value(), shown);
+    EXPECT_FALSE(first.populate(0, 1));
+  }
+  EXPECT_LT(address_space(), before + kLarge);
 }
 
 TEST(MappedFile, ShowsTheFileAndNothingBehindItsEnd) {

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -92,6 +93,7 @@ struct Way {
   Bytes memory = kPlenty;     // for resident blocks, and for what lies in brackets
   std::uint64_t block = 700;  // elements, at most
   bool guesses = true;        // samples before it selects
+  std::optional<Bytes> magnitudes = std::nullopt;  // for what lies in brackets, if not `memory`
 };
 
 plan::ReadPlan reads_of(const plan::Plan& plan, const Way& way) {
@@ -99,7 +101,7 @@ plan::ReadPlan reads_of(const plan::Plan& plan, const Way& way) {
   for (base::Elements& elements : reads.blocks)
     elements = base::Elements{std::min(elements.value(), way.block)};
   reads.resident = way.memory;
-  reads.magnitudes = way.memory;
+  reads.magnitudes = way.magnitudes.value_or(way.memory);
   return reads;
 }
 
@@ -257,14 +259,13 @@ TEST(TiesMerge, RoundsToTheOutputsType) {
 TEST(TiesMerge, ReadsWhatThePlanPredicts) {
   const Sources sources = random_sources();
   const plan::Plan plan = sources.plan(world(), chunks_of(4096));
-  job::Job job = job_of({0.2, 0.2, 0.2, 0.2});
   const auto rank = static_cast<std::uint64_t>(world().rank());
   for (const auto tie : {job::SignTie::majority, job::SignTie::positive}) {
-    for (const double density : {0.2, 1.0}) {
+    for (job::Job job : {job_of({0.2, 0.2, 0.2, 0.2}), job_of({1.0, 1.0, 0.2, 1.0}),
+                         job_of({1.0, 1.0, 1.0, 1.0})}) {
       for (const auto nan : {job::NanPolicy::error, job::NanPolicy::allow}) {
         job.sign_tie = tie;
         job.nan = nan;
-        for (job::Task& task : job.tasks) task.density = density;
         const Expected expected = expect_ties(plan, job, sources.models);
         for (const Bytes memory : {Bytes{200'000}, Bytes{400'000}, kPlenty}) {
           Way way{memory};
@@ -278,16 +279,21 @@ TEST(TiesMerge, ReadsWhatThePlanPredicts) {
   }
 }
 
-TEST(TiesMerge, ReadsTheInputsTwiceAtMostWhenStreaming) {
+TEST(TiesMerge, ReadsTheInputsTwiceWhenStreaming) {
   const Sources sources = random_sources();
   const plan::Plan plan = sources.plan(world(), chunks_of(4096));
   const job::Job job = job_of({0.2, 0.2, 0.2, 0.2});
   const auto rank = static_cast<std::uint64_t>(world().rank());
-  Way way{kNothing};
-  plan::ReadPlan reads = reads_of(plan, way);
-  const plan::Traffic traffic = plan::predict_traffic(plan, reads, rank, pass_options(plan, job));
-  EXPECT_LE(traffic.select + traffic.merge,
-            plan::shard_bytes(plan, rank).read + plan::shard_bytes(plan, rank).read);
+  const Way way{kNothing, 700, true, kPlenty};
+  const plan::Traffic traffic =
+      plan::predict_traffic(plan, reads_of(plan, way), rank, pass_options(plan, job));
+
+  const Merged merged = merge_all(world(), plan, job, expect_ties(plan, job, sources.models), way);
+
+  // What is copied is read once.
+  EXPECT_EQ(traffic.merge, plan::shard_bytes(plan, rank).read);
+  EXPECT_LE(traffic.select, traffic.merge);
+  EXPECT_EQ(merged.bytes_read, traffic.sample + traffic.select + traffic.merge);
 }
 
 TEST(TiesMerge, IsRightWithoutAnyGuess) {
@@ -465,15 +471,16 @@ Sources with_value(std::size_t source, std::size_t index, double value) {
 }
 
 // The line with which a merge fails on all ranks.
-std::string failure(const Sources& sources, const job::Job& job) {
-  const plan::Plan plan = sources.plan(world(), chunks_of(4096));
+std::string failure(const Sources& sources, const job::Job& job,
+                    const plan::Request& request = chunks_of(4096), const Way& way = {}) {
+  const plan::Plan plan = sources.plan(world(), request);
   Expected nothing;
   for (const plan::Group& group : plan.groups) {
     nothing.groups.emplace_back(group.elements.value() * base::element_bytes(group.dtype).value());
   }
   std::string line;
   try {
-    merge_all(world(), plan, job, nothing, {});
+    merge_all(world(), plan, job, nothing, way);
     ADD_FAILURE() << "the merge did not fail";
   } catch (const comm::AgreedError& error) {
     EXPECT_EQ(error.kind(), base::ErrorKind::input);
@@ -496,6 +503,13 @@ TEST(TiesMerge, RefusesNaNWithModelTensorAndIndex) {
       EXPECT_THAT(line, testing::Not(HasSubstr("\n")));
     }
   }
+}
+
+TEST(TiesMerge, CountsTheIndexOfNaNFromTheTensorsBeginHoweverLongBlocksAre) {
+  const Way whole{kPlenty, 1'000'000};
+
+  EXPECT_THAT(failure(with_value(1, kLong - 1, kNaN), job_of({0.2, 0.2}), {}, whole),
+              HasSubstr("element " + std::to_string(kLong - 1) + " is NaN"));
 }
 
 TEST(TiesMerge, RefusesInfinitiesAndWhatOverflowsFloat32) {

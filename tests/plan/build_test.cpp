@@ -218,10 +218,8 @@ TEST(BuildPlan, RefusesAnotherShapeOfTheSameSize) {
 
   const std::string line = refusal(small("base"), {task});
 
-  EXPECT_THAT(line, HasSubstr("models/task"));
-  EXPECT_THAT(line, HasSubstr("`a`"));
-  EXPECT_THAT(line, HasSubstr("[3, 2]"));
-  EXPECT_THAT(line, HasSubstr("[2, 3]"));
+  EXPECT_THAT(line, HasSubstr("models/task: tensor `a` has shape [3, 2]"));
+  EXPECT_THAT(line, HasSubstr("base has [2, 3]"));
 }
 
 TEST(BuildPlan, RefusesAnotherNumberOfDimensions) {
@@ -246,10 +244,9 @@ TEST(BuildPlan, RefusesAnotherKindOfType) {
 
     const std::string line = refusal(small("base"), {task});
 
-    EXPECT_THAT(line, HasSubstr("models/task"));
-    EXPECT_THAT(line, HasSubstr(std::string(base::name(row.found))));
-    EXPECT_THAT(line, HasSubstr(row.expected));
-    EXPECT_THAT(line, HasSubstr("`" + task.tensors[row.tensor].name + "`"));
+    EXPECT_THAT(line, HasSubstr("models/task: tensor `" + task.tensors[row.tensor].name +
+                                "` is of type " + std::string(base::name(row.found)) + ","));
+    EXPECT_THAT(line, HasSubstr(std::string("but of type ") + row.expected + " in the base base;"));
   }
 }
 
@@ -265,10 +262,17 @@ TEST(BuildPlan, RefusesABaseWithNothingToMerge) {
 }
 
 TEST(BuildPlan, RefusalsShowStrangeNamesOnOneLine) {
-  Catalog task = small("task");
-  task.tensors.push_back(tensor("two\nlines", Dtype::f32, {1}));
+  const auto with = [](const checkpoint::TensorInfo& strange) {
+    Catalog model = small("model");
+    model.tensors.push_back(strange);
+    return model;
+  };
+  const Catalog strange = with(tensor("two\nlines", Dtype::f32, {4}));
 
-  EXPECT_THAT(refusal(small("base"), {task}), HasSubstr("two\\x0alines"));
+  EXPECT_THAT(refusal(small("base"), {strange}), HasSubstr("two\\x0alines"));
+  EXPECT_THAT(refusal(strange, {small("task")}), HasSubstr("two\\x0alines"));
+  EXPECT_THAT(refusal(strange, {with(tensor("two\nlines", Dtype::f32, {2, 2}))}),
+              HasSubstr("two\\x0alines"));
 }
 
 TEST(BuildPlan, ReadAllReadsEveryTensorFromEverySource) {
@@ -288,6 +292,14 @@ TEST(BuildPlan, ReadAllTakesModelsWithoutFloatingTensors) {
   const Catalog integers = catalog("a", {tensor("ids", Dtype::i64, {4})});
 
   EXPECT_EQ(build_plan(request, integers, {renamed(integers, "b")}).merged, Elements{4});
+}
+
+TEST(BuildPlan, ReadAllTakesModelsWithoutElements) {
+  Request request;
+  request.read_all = true;
+  const Catalog empty = catalog("a", {tensor("none", Dtype::f32, {0})});
+
+  EXPECT_EQ(build_plan(request, empty, {renamed(empty, "b")}).merged, Elements{0});
 }
 
 constexpr std::uint64_t kMebi = std::uint64_t{1} << 20;
@@ -388,6 +400,20 @@ TEST(BuildPlan, ChunksAndBlocksArePowersOfTwo) {
     EXPECT_TRUE(std::has_single_bit(plan.groups[0].block.value())) << bytes;
     EXPECT_GE(plan.groups[0].chunk.value() * 4, 4096U) << bytes;
   }
+}
+
+TEST(BuildPlan, ChunksAreWorthACallHoweverSmallTheChunkMemory) {
+  Request request;
+  request.chunk_memory = Bytes{1};
+
+  EXPECT_EQ(plan_of_one(request, 1'000'000, Dtype::f32, 400).groups[0].chunk, Elements{1024});
+}
+
+TEST(BuildPlan, ShardsAreWorthARankHoweverManyThereAre) {
+  Request request;
+  request.ranks = 1000;
+
+  EXPECT_EQ(plan_of_one(request, 1000, Dtype::f32, 1).groups[0].block, Elements{16});
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "mpimerge/plan/plan.hpp"
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -219,19 +220,33 @@ TEST(Plan, ComesBackFromItsArchiveEqualInBytes) {
 
 TEST(Plan, EveryFieldReachesTheArchive) {
   const Plan plan = build_plan({}, with_empty_tensors(), {with_empty_tensors()});
-  std::vector<Plan> others(10, plan);
-  others[0].ranks = 2;
-  others[1].alignment = Bytes{8};
-  others[2].merged = Elements{30};
-  others[3].groups[0].block = Elements{32};
-  others[4].groups[0].chunk = Elements{32};
-  others[5].tensors[0].role = Role::copy;
-  others[6].sources[1].extents[7].offset = Bytes{1};
-  others[7].sources[1].extents[7].file = 1;
-  others[8].sources[0].files[0] = "x";
-  others[9].tensors[1].shape = {2, 5};
-  for (const Plan& other : others)
-    EXPECT_NE(comm::to_bytes(other), comm::to_bytes(plan)) << &other - others.data();
+  const std::vector<std::function<void(Plan&)>> changes{
+      [](Plan& other) { other.ranks = 2; },
+      [](Plan& other) { other.alignment = Bytes{8}; },
+      [](Plan& other) { other.merged = Elements{30}; },
+      [](Plan& other) { other.groups[0].dtype = Dtype::f16; },
+      [](Plan& other) { other.groups[0].elements = Elements{30}; },
+      [](Plan& other) { other.groups[0].block = Elements{32}; },
+      [](Plan& other) { other.groups[0].chunk = Elements{32}; },
+      [](Plan& other) { other.groups[1].first_tensor = 6; },
+      [](Plan& other) { other.groups[0].last_tensor = 6; },
+      [](Plan& other) { other.tensors[1].name = "x"; },
+      [](Plan& other) {
+        other.tensors[1].shape = {2, 5};
+      },
+      [](Plan& other) { other.tensors[1].elements = Elements{9}; },
+      [](Plan& other) { other.tensors[1].offset = Elements{1}; },
+      [](Plan& other) { other.tensors[0].role = Role::copy; },
+      [](Plan& other) { other.sources[1].name = "x"; },
+      [](Plan& other) { other.sources[0].files[0] = "x"; },
+      [](Plan& other) { other.sources[1].extents[7].file = 1; },
+      [](Plan& other) { other.sources[1].extents[7].dtype = Dtype::f16; },
+      [](Plan& other) { other.sources[1].extents[7].offset = Bytes{1}; }};
+  for (std::size_t number = 0; number < changes.size(); ++number) {
+    Plan other = plan;
+    changes[number](other);
+    EXPECT_NE(comm::to_bytes(other), comm::to_bytes(plan)) << "change " << number;
+  }
 }
 
 }  // namespace

@@ -86,14 +86,59 @@ TEST(PlanReads, FindsRoomForEveryChunkAndBlock) {
 TEST(PlanReads, BudgetForIsTheSmallestThatLeavesSoMuch) {
   const Plan plan = plan_of(3);
   const ReadPlan any = plan_reads(plan, Bytes{0});
-  for (const std::uint64_t resident :
-       {1U, 2U, 7U, 8U, 9U, 55U, 56U, 57U, 1000U, 20'000'000U, 90'000'000U, 999'999'999U}) {
+  for (const std::uint64_t resident : {1U, 2U, 7U, 8U, 9U, 55U, 56U, 57U, 1000U, 20'000'000U,
+                                       70'000'000U, 90'000'000U, 999'999'999U}) {
     const Bytes budget = budget_for(any, Bytes{resident});
 
     EXPECT_GE(plan_reads(plan, budget).resident, Bytes{resident}) << resident;
     EXPECT_LT(plan_reads(plan, budget - Bytes{1}).resident, Bytes{resident}) << resident;
   }
   EXPECT_EQ(plan_reads(plan, budget_for(any, Bytes{0})).resident, Bytes{0});
+}
+
+struct Reads {
+  std::uint64_t block;
+  std::uint64_t output;
+  std::uint64_t passing;
+};
+
+TEST(PlanReads, BlocksAreFourMebibytesInWholePagesButAtLeast32768Elements) {
+  constexpr std::uint64_t kMany = 100'000'000;
+  constexpr std::uint64_t kChunk = 1 << 20;  // elements
+  struct Row {
+    Dtype dtype;
+    std::uint64_t elements;
+    std::size_t tasks;
+    Reads expected;
+  };
+  const Row table[] = {
+      // 4 MiB over 8 and over 12 bytes of all sources, the second in whole pages of 4,096 elements.
+      {Dtype::f32, kMany, 1, {524'288, kChunk * 4, 524'288 * 8}},
+      {Dtype::f32, kMany, 2, {348'160, kChunk * 4, 348'160 * 12}},
+      // Of many tasks 32,768 elements take more than 4 MiB.
+      {Dtype::f32, kMany, 63, {32'768, kChunk * 4, 32'768 * 256}},
+      // No more than the shard, or than a chunk.
+      {Dtype::f32, 1000, 1, {1000, 1000 * 4, 1000 * 8}},
+      {Dtype::bf16, kMany, 1, {1 << 20, kChunk * 2, (1 << 20) * 4}}};
+  for (const Row& row : table) {
+    Request request;
+    request.chunk = Bytes{kChunk * base::element_bytes(row.dtype).value()};
+    const Catalog one = catalog("base", {tensor("a", row.dtype, {row.elements})});
+    const Plan plan = build_plan(request, one, std::vector<Catalog>(row.tasks, one));
+    const ReadPlan reads = plan_reads(plan, Bytes{0});
+
+    EXPECT_EQ(reads.blocks[0], Elements{row.expected.block}) << row.tasks << " tasks";
+    EXPECT_EQ(reads.output, Bytes{row.expected.output}) << row.tasks << " tasks";
+    EXPECT_EQ(reads.passing, Bytes{row.expected.passing}) << row.tasks << " tasks";
+  }
+}
+
+TEST(PlanReads, BlocksOfCopiedTensorsAreTheBasesAlone) {
+  const Catalog one =
+      catalog("base", {tensor("a", Dtype::f32, {1}), tensor("ids", Dtype::i64, {100'000'000})});
+  const Plan plan = build_plan({}, one, std::vector<Catalog>(7, one));
+
+  EXPECT_EQ(plan_reads(plan, Bytes{0}).blocks[1], Elements{(std::uint64_t{4} << 20) / 8});
 }
 
 TEST(Blocks, CoverEveryChunkOnceInOrder) {
@@ -361,6 +406,24 @@ TEST(Traffic, OfAllRanksAddsUpToTheModels) {
     EXPECT_EQ(residency(streaming), Residency::streaming) << ranks;
     EXPECT_EQ(resident.written, Bytes{kBf16 * 2 + kF32 * 4 + kI64 * 8}) << ranks;
   }
+}
+
+TEST(Traffic, AddsUpEveryNumber) {
+  const auto numbers = [](std::uint64_t by) {
+    Traffic traffic{Bytes{1 * by}, Bytes{2 * by}, Bytes{3 * by}, Bytes{4 * by},
+                    Bytes{5 * by}, Bytes{6 * by}, Bytes{7 * by}};
+    traffic.blocks = 8 * by;
+    traffic.keepable_blocks = 9 * by;
+    traffic.resident_blocks = 10 * by;
+    traffic.resident_ends = 11 * by;
+    traffic.sampled_blocks = 12 * by;
+    traffic.sampled_elements = 13 * by;
+    return traffic;
+  };
+  Traffic total = numbers(100);
+  total += numbers(1);
+
+  expect_same(total, numbers(101), "both");
 }
 
 TEST(Traffic, OfTheSampleReadsTheBaseOnceForSixteenTasks) {

@@ -495,6 +495,59 @@ TEST(BracketSample, NamesTheMostFrequentMagnitudesAndGuessesTheThreshold) {
     EXPECT_EQ(guesses[1].bracket.atoms[atom], magnitude(5 - atom));
 }
 
+// The guess from 1,000 magnitudes in 1,000 bins of the sample, from 100 blocks, dealt out to the ranks.
+BracketGuess guess_of_a_thousand_bins(std::uint32_t first_bin, std::uint64_t position) {
+  std::vector<std::uint32_t> mine;
+  for (std::uint32_t number = 0; number < 1000; ++number) {
+    if (number % static_cast<std::uint32_t>(world().ranks()) ==
+        static_cast<std::uint32_t>(world().rank()))
+      mine.push_back(((first_bin + number) << 18) + number);
+  }
+  BracketSample sample(1);
+  sample.add(0, mine);
+  return sample.brackets(world(), 1000, std::vector<std::uint64_t>{position},
+                         world().is_root() ? 100 : 0)[0];
+}
+
+TEST(BracketSample, ReachesAsFarToEitherSideAsTheSampleCanErr) {
+  constexpr std::uint32_t kFirst = 3000;
+  // 0.4 / √100 + 2 / √1000 = 0.1032 of the elements.
+  struct Row {
+    std::uint64_t position;
+    std::uint32_t low;
+    std::uint32_t high;
+  };
+  const Row table[] = {{500, (kFirst + 396) << 18, (kFirst + 604) << 18},
+                       {50, 0, (kFirst + 154) << 18},
+                       {970, (kFirst + 866) << 18, kernel::Bracket::kEnd}};
+  for (const Row& row : table) {
+    const BracketGuess guess = guess_of_a_thousand_bins(kFirst, row.position);
+
+    EXPECT_EQ(guess.bracket.low, row.low) << row.position;
+    EXPECT_EQ(guess.bracket.high, row.high) << row.position;
+    const auto number = static_cast<std::uint32_t>(row.position - 1);
+    EXPECT_EQ(guess.threshold, ((kFirst + number) << 18) + number);
+  }
+}
+
+TEST(BracketSample, RareMagnitudesAreNoAtoms) {
+  EXPECT_EQ(guess_of_a_thousand_bins(3000, 500).bracket.atom_count, 0U);
+}
+
+TEST(BracketSample, GuessesWithinABinOfSeveralMagnitudesByItsShare) {
+  constexpr std::uint32_t kBin = 3000U << 18;
+  BracketSample sample(1);
+  if (world().is_root()) {
+    sample.add(0, std::vector<std::uint32_t>(50, kBin - 1));
+    sample.add(0, std::vector<std::uint32_t>(50, kBin));
+    sample.add(0, std::vector<std::uint32_t>(50, kBin + 0x3ffff));
+  }
+
+  const auto guesses = sample.brackets(world(), 150, std::vector<std::uint64_t>{75}, 1);
+
+  EXPECT_EQ(guesses[0].threshold, kBin + 0x3ffff / 4);
+}
+
 TEST(ThresholdSearch, WorksOnASplitCommunicator) {
   const comm::Comm part = world().split(world().rank() % 2);
   const std::size_t elements = world().rank() % 2 == 0 ? 1000 : 777;
