@@ -74,11 +74,11 @@ wait_for_ranks() {
 
 # requeue: gives an unfinished job back to SLURM, and ends this script.
 requeue() {
-  local way_on="the same slurm/submit goes on from here"
+  local restarts=${SLURM_RESTART_COUNT:-0} way_on="the same slurm/submit goes on from here"
   if [ -n "$terminated" ] && ! scontrol --oneliner show job "$SLURM_JOB_ID" | grep -q ' Reason=TimeLimit '; then
     say "ended from outside: not queued again; $way_on"
-  elif [ "${SLURM_RESTART_COUNT:-0}" -ge "$MAX_REQUEUES" ]; then
-    say "was queued again $SLURM_RESTART_COUNT times, MAX_REQUEUES in $site: not once more; $way_on"
+  elif [ "$restarts" -ge "$MAX_REQUEUES" ]; then
+    say "not finished, and queued again $restarts times, which is MAX_REQUEUES in $site: not once more; $way_on"
     exit 1 # not 75: there are sites where SLURM itself queues that again
   elif scontrol requeue "$SLURM_JOB_ID"; then
     say "not finished: queued again"

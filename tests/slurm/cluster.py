@@ -85,6 +85,12 @@ class Cluster:
     def state(self, number):
         return self.jobs(number)[0]["JobState"]
 
+    def log_of(self, number):
+        """What a job has printed."""
+        lines = self.command("scontrol", "show", "job", number).splitlines()
+        path = pathlib.Path(next(line.split("=", 1)[1] for line in lines if line.strip().startswith("StdOut=")))
+        return path.read_text(errors="replace") if path.exists() else ""
+
     def configure(self, key, value=None):
         """Sets a key of the running cluster's configuration, or takes it away."""
         file = self.root / "slurm.conf"

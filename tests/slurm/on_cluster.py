@@ -61,7 +61,10 @@ exec '{self.context.program.path}' "$@"
 def wait_for(number, limit, condition, what):
     end = time.monotonic() + limit
     while not condition():
-        expect(time.monotonic() < end, f"job {number} is {slurm.state(number)}, not {what} within {limit} s")
+        states = {job["JobState"] for job in slurm.jobs(number)}
+        over = states <= set(FOR_GOOD) and not condition()
+        expect(not over and time.monotonic() < end, f"job {number} is {', '.join(states)}, not {what} within {limit} s: "
+               + slurm.log_of(number)[-1500:])
         time.sleep(0.2)
 
 
@@ -69,12 +72,10 @@ def wait_for_state(number, *states, limit=45):
     wait_for(number, limit, lambda: slurm.state(number) in states, " or ".join(states))
 
 
-def wait_until_it_merges(site, done, number):
-    """The ranks have begun to write."""
-    wait_for(number, 30, lambda: done.logs[0].exists() and " ranks by " in done.logs[0].read_text(), "running")
-    partial = pathlib.Path(f"{site.output}.partial")
-    wait_for(number, 30, partial.exists, "writing")
-    time.sleep(2)
+def wait_until_it_merges(number):
+    """The thresholds are known: from then on there is something to go on from."""
+    wait_for(number, 40, lambda: "info: select " in slurm.log_of(number), "merging")
+    time.sleep(0.5)
 
 
 def expect_completed(number, done):
@@ -192,7 +193,7 @@ def stopped_early(site):
     """A merge that is told to stop as by the warning, but at once."""
     site.slow(milliseconds=300)
     done, number = site.submit_one("--nodes=1", "--", "--chunk", "4KiB")
-    wait_until_it_merges(site, done, number)
+    wait_until_it_merges(number)
     slurm.command("scancel", "--signal=USR1", "--batch", number)
     return done, number
 
@@ -230,7 +231,7 @@ def a_cancelled_merge_ends_in_order_and_is_not_queued_again(context):
     site = SiteOnCluster(context)
     site.slow(milliseconds=300, restarts_too=True)
     done, number = site.submit_one("--nodes=1", "--", "--chunk", "4KiB")
-    wait_until_it_merges(site, done, number)
+    wait_until_it_merges(number)
     slurm.command("scancel", number)
     wait_for_state(number, "CANCELLED", limit=20)
     log = done.logs[0].read_text()
@@ -246,7 +247,7 @@ def a_killed_rank_ends_the_job(context):
     site = SiteOnCluster(context)
     site.slow(milliseconds=1000)
     done, number = site.submit_one("--nodes=2", "--", "--chunk", "4KiB")
-    wait_until_it_merges(site, done, number)
+    wait_until_it_merges(number)
     os.kill(rank_of(number, 3), signal.SIGKILL)
     wait_for_state(number, *FOR_GOOD, limit=20)
     expect(slurm.state(number) == "FAILED", f"it is {slurm.state(number)}: {done.logs[0].read_text()}")

@@ -266,8 +266,8 @@ printf 'lfs %s\\n' "$*" >>"$CALLS"
 class Batch:
     """Runs a generated script as SLURM would, among stand-ins."""
 
-    def __init__(self, context, *options, lustre=False, **settings):
-        self.site = Site(context, **settings)
+    def __init__(self, context, *options, lustre=False, directory="my models", **settings):
+        self.site = Site(context, directory, **settings)
         self.site.write_models(100)
         self.script = self.site.root / "script.sbatch"
         self.script.write_text(self.site.generate("job files/ties.yaml", "--nodes=2", *options))
@@ -328,9 +328,7 @@ def the_launcher_is_the_first_with_which_ranks_find_each_other(context):
 def the_launcher_of_the_site_is_not_tried(context):
     for number, (launcher, wanted) in enumerate((("srun --mpi=pmi2 --cpu-bind=cores", "srun --mpi=pmi2 --cpu-bind=cores --kill-on-bad-exit=1"),
                                                  ("mpirun", "mpirun -n 4"))):
-        context.directory = pathlib.Path(context.directory) / str(number)
-        context.directory.mkdir()
-        batch = Batch(context, LAUNCHER=launcher)
+        batch = Batch(context, directory=f"site {number}", LAUNCHER=launcher)
         expect(batch.run(GOOD="") == 0, batch.log)
         expect(batch.starts() == [wanted] and len(batch.calls) == 1, f"{launcher}: {batch.calls}")
 
@@ -358,6 +356,8 @@ def an_unfinished_merge_is_queued_again(context):
     expect(batch.run(merge="exit 75", SLURM_RESTART_COUNT="1") == 75 and batch.calls[-1] == "scontrol requeue 7", batch.log)
     expect(batch.run(merge="exit 75", SLURM_RESTART_COUNT="2") == 1 and "scontrol requeue 7" not in batch.calls, batch.log)
     expect("MAX_REQUEUES" in batch.log, batch.log)
+    never = Batch(context, directory="never", MAX_REQUEUES=0)
+    expect(never.run(merge="exit 75") == 1 and "MAX_REQUEUES" in never.log, never.log)
     expect(batch.run(merge="exit 75", REQUEUE_CODE="1") == 75 and "slurm/submit" in batch.log, batch.log)
 
 
@@ -372,9 +372,7 @@ for i in {1..200}; do sleep 0.05; done
 @cases.case("batch")
 def the_warning_reaches_the_ranks_of_every_launcher(context):
     for number, launcher in enumerate(("srun", "mpirun")):
-        context.directory = pathlib.Path(context.directory) / str(number)
-        context.directory.mkdir()
-        batch = Batch(context, LAUNCHER=launcher)
+        batch = Batch(context, directory=f"site {number}", LAUNCHER=launcher)
         code = batch.signal([signal.SIGUSR1], merge=STOPPABLE)
         expect(code == 75 and (batch.site.root / "got-usr1").exists(), f"{launcher}: exit {code}: {batch.log}")
         expect(batch.calls[-1] == "scontrol requeue 7", f"{batch.calls}")

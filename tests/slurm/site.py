@@ -48,9 +48,9 @@ class Submission:
 class Site:
     """A directory with a space in its name, which holds site.conf and a job of two tasks."""
 
-    def __init__(self, context, **settings):
+    def __init__(self, context, directory="my models", **settings):
         self.context = context
-        self.root = pathlib.Path(context.directory) / "my models"
+        self.root = pathlib.Path(context.directory) / directory
         self.root.mkdir()
         self.environment = {}
         self.settings = {"MPIMERGE": context.program.path, "TASKS_PER_NODE": 2, "NODE_MEMORY_MIB": 1000, "WARNING_SECONDS": 300,
