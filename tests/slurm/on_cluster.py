@@ -246,9 +246,9 @@ def a_cancelled_merge_ends_in_order_and_is_not_queued_again(context):
 def a_killed_rank_ends_the_job(context):
     site = SiteOnCluster(context)
     site.slow(milliseconds=1000)
-    done, number = site.submit_one("--nodes=2", "--", "--chunk", "4KiB")
+    done, number = site.submit_one("--nodes=1", "--", "--chunk", "4KiB")
     wait_until_it_merges(number)
-    os.kill(rank_of(number, 3), signal.SIGKILL)
+    os.kill(rank_of(number, 1), signal.SIGKILL)
     wait_for_state(number, *FOR_GOOD, limit=20)
     expect(slurm.state(number) == "FAILED", f"it is {slurm.state(number)}: {done.logs[0].read_text()}")
 
