@@ -16,6 +16,7 @@ namespace mpimerge::app {
 namespace {
 
 constexpr const char* kDefaultChunk = "8MiB";
+constexpr const char* kDefaultShardSize = "5GB";
 constexpr base::Bytes kLargestChunk{std::uint64_t{1} << 30};  // what HDF5 writes at once
 
 const CLI::Validator kSize(
@@ -115,7 +116,9 @@ Command parse_command_line(int argc, const char* const* argv) {
   CLI::App& merge_command = *app.add_subcommand("merge", "Run the merge that a job file describes");
   merge_command
       .add_option("--output", merge.outputs,
-                  "Write here instead of where the job says; may be repeated")
+                  "Write here instead of where the job says: an HDF5 file if the name ends in .h5 "
+                  "or .hdf5, "
+                  "else a directory of safetensors; may be repeated")
       ->type_name("PATH")
       ->expected(1)
       ->take_all();
@@ -138,6 +141,13 @@ Command parse_command_line(int argc, const char* const* argv) {
         ->take_all();
   };
   add_work(merge_command);
+  std::string shard_size = kDefaultShardSize;
+  const auto add_shard_size = [&](CLI::App& command) {
+    command.add_option("--shard-size", shard_size, "What a file of a directory holds at most")
+        ->check(kSize)
+        ->capture_default_str();
+  };
+  add_shard_size(merge_command);
   merge_command.add_flag("--overwrite", merge.overwrite,
                          "Replace an output that exists; begin anew where a run was stopped");
   merge_command.add_flag("--resume", merge.resume,
@@ -204,6 +214,19 @@ Command parse_command_line(int argc, const char* const* argv) {
           ->check(CLI::NonNegativeNumber);
   add_verbosity(diff_command);
 
+  ConvertOptions convert;
+  CLI::App& convert_command =
+      *app.add_subcommand("convert", "Copy a checkpoint into the other format, bit by bit");
+  convert_command.add_option("IN", convert.input, "Checkpoint")->required();
+  convert_command
+      .add_option("OUT", convert.output,
+                  "A name that ends in .h5 or .hdf5: an HDF5 file; any other: a directory of "
+                  "safetensors")
+      ->required();
+  add_shard_size(convert_command);
+  convert_command.add_flag("--overwrite", convert.overwrite, "Replace an output that exists");
+  add_verbosity(convert_command);
+
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
@@ -216,9 +239,10 @@ Command parse_command_line(int argc, const char* const* argv) {
     if (unknown_command) {
       throw base::Error(
           base::ErrorKind::usage,
-          fmt::format("{}: no such command; expected merge, plan, inspect, verify or diff; "
-                      "`mpimerge --help` shows more",
-                      base::printable(argv[1])));
+          fmt::format(
+              "{}: no such command; expected merge, plan, inspect, verify, diff or convert; "
+              "`mpimerge --help` shows more",
+              base::printable(argv[1])));
     }
     throw base::Error(base::ErrorKind::usage, fmt::format("{}; `mpimerge --help` shows the options",
                                                           base::printable(error.what(), 400)));
@@ -237,6 +261,7 @@ Command parse_command_line(int argc, const char* const* argv) {
       plan.merge = merge;
       command.what = plan;
     } else {
+      merge.shard_size = base::parse_bytes(shard_size);
       merge.again = command_to_resume(argc, argv);
       command.log_directory = log_directory;
       command.what = merge;
@@ -245,6 +270,9 @@ Command parse_command_line(int argc, const char* const* argv) {
     command.what = inspect;
   } else if (verify_command.parsed()) {
     command.what = verify;
+  } else if (convert_command.parsed()) {
+    convert.shard_size = base::parse_bytes(shard_size);
+    command.what = convert;
   } else {
     diff.by_value = rtol->count() + atol->count() > 0;
     command.what = diff;

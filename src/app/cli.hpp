@@ -22,6 +22,7 @@ struct MergeOptions {
   std::string summary;                 ///< file for the JSON; empty: none
   std::optional<base::Bytes> memory;   ///< per rank, for data
   base::Bytes chunk;                   ///< of output per rank and round
+  base::Bytes shard_size;              ///< of a directory: what each of its files holds at most
   bool overwrite = false;
   bool resume = false;
   std::string journal;             ///< file; empty: beside the first output
@@ -54,13 +55,22 @@ struct DiffOptions {
   bool by_value = false;  ///< a tolerance was given: values are compared, not bits
 };
 
+struct ConvertOptions {
+  std::string input;
+  std::string output;
+  base::Bytes shard_size;  ///< of a directory: what each of its files holds at most
+  bool overwrite = false;
+};
+
 /// Help or version: the text to print.
 struct Message {
   std::string text;
 };
 
 struct Command {
-  std::variant<Message, MergeOptions, PlanOptions, InspectOptions, DiffOptions, VerifyOptions> what;
+  std::variant<Message, MergeOptions, PlanOptions, InspectOptions, VerifyOptions, DiffOptions,
+               ConvertOptions>
+      what;
   base::Verbosity verbosity = base::Verbosity::normal;
   std::string log_directory{};  ///< for one log file per rank; empty: none
 };

@@ -48,7 +48,10 @@ int run(const comm::Comm& world, int argc, char** argv) {
           [&](const PlanOptions& options) { return run_plan(world, options); },
           [&](const InspectOptions& options) { return run_inspect(world, options); },
           [&](const VerifyOptions& options) { return run_verify(world, options); },
-          [&](const DiffOptions& options) { return run_diff(world, options); }},
+          [&](const DiffOptions& options) { return run_diff(world, options); },
+          [&](const ConvertOptions& options) {
+            return run_convert(world, options, command.verbosity);
+          }},
       command.what);
 }
 

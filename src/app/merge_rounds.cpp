@@ -7,7 +7,7 @@
 namespace mpimerge::app {
 
 MergeRounds::MergeRounds(const comm::Comm& comm, const plan::Plan& plan, merge::TiesMerge& ties,
-                         std::vector<output::Hdf5Writer>& writers, const FileLayout& file,
+                         std::vector<OutputWriter>& writers, const OutputLayout& file,
                          const std::vector<output::Slab>& finished)
     : comm_(comm), plan_(plan), ties_(ties), writers_(writers), file_(file) {
   schedule(finished);
@@ -67,7 +67,7 @@ comm::Wish MergeRounds::merge_round(std::size_t group, base::ElementRange chunk,
 
 void MergeRounds::write_round(std::size_t group, base::Elements begin) {
   const base::Timer timer;
-  for (output::Hdf5Writer& writer : writers_) {
+  for (OutputWriter& writer : writers_) {
     writer.write(file_.dataset_of[group], begin, out_);
     written_ += base::Bytes{out_.size()};
   }

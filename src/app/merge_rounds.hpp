@@ -8,19 +8,14 @@
 #include "mpimerge/comm/agree.hpp"
 #include "mpimerge/comm/comm.hpp"
 #include "mpimerge/merge/ties.hpp"
-#include "mpimerge/output/hdf5_writer.hpp"
 #include "mpimerge/output/slab.hpp"
 #include "mpimerge/plan/plan.hpp"
 
+#include "app/output_layout.hpp"
+#include "app/output_writer.hpp"
 #include "app/recovery.hpp"
 
 namespace mpimerge::app {
-
-/// Where the groups of a plan are in the output files. Groups without elements have no dataset.
-struct FileLayout {
-  output::Hdf5Layout layout;
-  std::vector<std::size_t> dataset_of;  ///< by group
-};
 
 /// Merges and writes round by round: all ranks together, each its own chunk.
 class MergeRounds {
@@ -28,7 +23,7 @@ class MergeRounds {
   /// Local. Keeps references to all but the last.
   /// @param finished  slabs of the outputs that are not to be made again
   MergeRounds(const comm::Comm& comm, const plan::Plan& plan, merge::TiesMerge& ties,
-              std::vector<output::Hdf5Writer>& writers, const FileLayout& file,
+              std::vector<OutputWriter>& writers, const OutputLayout& file,
               const std::vector<output::Slab>& finished);
 
   /// Collective. Makes everything that is not finished. Saves when it is time.
@@ -59,8 +54,8 @@ class MergeRounds {
   const comm::Comm& comm_;
   const plan::Plan& plan_;
   merge::TiesMerge& ties_;
-  std::vector<output::Hdf5Writer>& writers_;
-  const FileLayout& file_;
+  std::vector<OutputWriter>& writers_;
+  const OutputLayout& file_;
   std::vector<Part> parts_;
   std::vector<std::byte> out_;
   double merge_seconds_ = 0;

@@ -134,13 +134,12 @@ comm::Wish Recovery::wish() const {
                                                               : comm::Wish::go_on;
 }
 
-void Recovery::save(const merge::TiesMerge* ties, std::vector<output::Hdf5Writer>& writers) {
+void Recovery::save(const merge::TiesMerge* ties, std::vector<OutputWriter>& writers) {
   if (ties != nullptr) {
-    for (output::Hdf5Writer& writer : writers) writer.sync();
+    for (OutputWriter& writer : writers) writer.sync();
     const std::vector<std::uint64_t> numbers = ties->progress(comm_);
     std::vector<output::Slab> slabs;
-    for (output::Hdf5Writer& writer : writers)
-      slabs = writer.take_new_slabs();  // all have the same
+    for (OutputWriter& writer : writers) slabs = writer.take_new_slabs();  // all have the same
     static_assert(std::is_trivially_copyable_v<output::Slab>);
     const std::vector<char> all = comm::gather_bytes(
         comm_, {reinterpret_cast<const char*>(slabs.data()), slabs.size() * sizeof(output::Slab)});
@@ -155,15 +154,15 @@ void Recovery::save(const merge::TiesMerge* ties, std::vector<output::Hdf5Writer
     if (comm_.is_root()) output::write_journal(path_, account());
   });
   if (ties != nullptr) {
-    for (output::Hdf5Writer& writer : writers) writer.keep();
+    for (OutputWriter& writer : writers) writer.keep();
   }
   saved_ = true;
   last_ = Clock::now();
 }
 
-void Recovery::forget_slabs(std::vector<output::Hdf5Writer>& writers) {
+void Recovery::forget_slabs(std::vector<OutputWriter>& writers) {
   journal_.slabs.clear();
-  for (output::Hdf5Writer& writer : writers) writer.forget();
+  for (OutputWriter& writer : writers) writer.forget();
 }
 
 const output::Journal& Recovery::account() {

@@ -10,10 +10,10 @@
 #include "mpimerge/comm/agree.hpp"
 #include "mpimerge/comm/comm.hpp"
 #include "mpimerge/merge/ties.hpp"
-#include "mpimerge/output/hdf5_writer.hpp"
 #include "mpimerge/output/journal.hpp"
 
 #include "app/cli.hpp"
+#include "app/output_writer.hpp"
 
 namespace mpimerge::app {
 
@@ -48,10 +48,10 @@ class Recovery {
   /// Collective. Writes down what `ties` knows and what lies in `writers`, after syncing them.
   /// @param ties  null before it knows its thresholds: a later run begins anew then
   /// Errors: AgreedError{output}, {resources}.
-  void save(const merge::TiesMerge* ties, std::vector<output::Hdf5Writer>& writers);
+  void save(const merge::TiesMerge* ties, std::vector<OutputWriter>& writers);
 
   /// Local. Everything will be written again: what lies in `writers` does not count.
-  void forget_slabs(std::vector<output::Hdf5Writer>& writers);
+  void forget_slabs(std::vector<OutputWriter>& writers);
 
   /// Local. Whether there is a journal to go on from.
   [[nodiscard]] bool saved() const noexcept { return saved_; }

@@ -77,7 +77,7 @@ nlohmann::ordered_json summary_json(const MergeReport& report) {
     phases.push_back(
         {{"name", phase.name}, {"seconds", phase.seconds}, {"bytes", phase.bytes.value()}});
   }
-  // One object for the usual single output; one per output where there are several.
+  // One object for the usual single file; one per HDF5 file where there are several, or none.
   nlohmann::ordered_json hdf5 = nlohmann::ordered_json::array();
   for (const output::TransferMode& transfer : report.transfers)
     hdf5.push_back(transfer_json(transfer));

@@ -35,7 +35,7 @@ struct MergeReport {
   const plan::Plan& plan;
   const merge::TiesMerge& ties;
   const std::vector<Phase>& phases;
-  std::vector<output::TransferMode> transfers;  ///< by output
+  std::vector<output::TransferMode> transfers;  ///< by HDF5 output
   base::Bytes peak_memory;                      ///< of the largest rank
   MemoryUse memory;
   nlohmann::ordered_json provenance;  ///< rank 0 only

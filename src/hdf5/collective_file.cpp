@@ -9,20 +9,14 @@
 #include <string_view>
 #include <utility>
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <hdf5.h>
-#include <mpi.h>
-#include <sys/vfs.h>
-#include <unistd.h>
 
 #include "mpimerge/base/error.hpp"
-#include "mpimerge/base/file_descriptor.hpp"
-#include "mpimerge/base/text.hpp"
 #include "mpimerge/comm/abort.hpp"
 #include "mpimerge/comm/agree.hpp"
 #include "mpimerge/comm/collectives.hpp"
-#include "mpimerge/comm/error.hpp"
+#include "mpimerge/comm/file.hpp"
 #include "mpimerge/hdf5/library.hpp"
 
 #include "hdf5/calls.hpp"
@@ -30,58 +24,15 @@
 namespace mpimerge::hdf5 {
 namespace {
 
-class Info {
- public:
-  explicit Info(const std::map<std::string, std::string>& hints) {
-    comm::check(MPI_Info_create(&info_));
-    for (const auto& [key, value] : hints)
-      comm::check(MPI_Info_set(info_, key.c_str(), value.c_str()));
-  }
-  Info(const Info&) = delete;
-  Info& operator=(const Info&) = delete;
-  ~Info() { MPI_Info_free(&info_); }
-
-  [[nodiscard]] MPI_Info get() const noexcept { return info_; }
-
- private:
-  MPI_Info info_ = MPI_INFO_NULL;
-};
-
 // A rank's range is one contiguous request that no other overlaps: nothing may read, change and
 // write back blocks around it. ROMIO sees by itself that the ranks' requests do not interleave and
 // then writes without aggregators. Striping is the directory's business: when MPI-IO opens the
 // file, it exists already.
-const std::map<std::string, std::string> kOurHints{{"romio_ds_write", "disable"}};
+const comm::Hints kOurHints{{"romio_ds_write", "disable"}};
 
-std::map<std::string, std::string> with_our_hints(std::map<std::string, std::string> hints) {
+comm::Hints with_our_hints(comm::Hints hints) {
   hints.insert(kOurHints.begin(), kOurHints.end());
   return hints;
-}
-
-// MPI would end the job without saying which hint it was.
-void check_hints(const std::map<std::string, std::string>& hints) {
-  for (const auto& [key, value] : hints) {
-    if (key.empty() || key.size() >= MPI_MAX_INFO_KEY || value.empty() ||
-        value.size() >= MPI_MAX_INFO_VAL) {
-      throw base::Error(
-          base::ErrorKind::job,
-          fmt::format(
-              "the hint `{}` for MPI-IO has a name of {} and a value of {} characters; this MPI "
-              "library takes 1 to {} and 1 to {}",
-              base::printable(key), key.size(), value.size(), MPI_MAX_INFO_KEY - 1,
-              MPI_MAX_INFO_VAL - 1));
-    }
-  }
-}
-
-// ROMIO takes what stands before a ':' in a name for the kind of file system, and fails if it knows
-// none. Said explicitly it is not searched for in the path.
-std::string name_for_mpi_io(const std::filesystem::path& path) {
-  if (path.native().find(':') == std::string::npos) return path.native();
-  constexpr auto kNfs = 0x6969;
-  struct statfs file_system {};
-  const bool nfs = ::statfs(path.c_str(), &file_system) == 0 && file_system.f_type == kNfs;
-  return (nfs ? "nfs:" : "ufs:") + path.native();
 }
 
 base::Error as_output_error(const std::filesystem::path& path, const Failure& failure) {
@@ -152,18 +103,18 @@ CollectiveFile::CollectiveFile(const comm::Comm& comm, std::filesystem::path pat
 
 CollectiveFile CollectiveFile::open(const comm::Comm& comm, const std::filesystem::path& path,
                                     const std::vector<std::string>& datasets,
-                                    const std::map<std::string, std::string>& hints) {
+                                    const comm::Hints& hints) {
   start_library();
-  comm::collectively(comm, "set hints", [&] { check_hints(hints); });
+  comm::collectively(comm, "set hints", [&] { comm::check_hints(hints); });
   File opened;
   open_together(comm, path, [&] {
-    const Info info(with_our_hints(hints));
+    const comm::Info info = comm::make_info(with_our_hints(hints));
     const Properties access = call::create_properties(H5P_FILE_ACCESS);
     call::set_version_bounds(access, H5F_LIBVER_V18, H5F_LIBVER_LATEST);
     call::set_mpi_io(access, comm.get(), info.get());
     call::set_collective_metadata_reads(access);
     call::set_collective_metadata_writes(access);
-    opened = call::open_file(name_for_mpi_io(path), H5F_ACC_RDWR, access);
+    opened = call::open_file(comm::mpi_io_name(path), H5F_ACC_RDWR, access);
   });
   CollectiveFile file(comm, path, std::move(opened));
   for (const std::string& name : datasets) {
@@ -197,29 +148,14 @@ void CollectiveFile::write(std::size_t dataset, base::Elements offset,
   try {
     write_or_throw(dataset, offset, data);
   } catch (const Failure& failure) {
-    const int code = errno_of_plain_write(dataset, offset, data);
+    const Target& target = targets_[dataset];
+    const base::Bytes place{target.file_offset + offset.value() * target.element_bytes};
+    const int code = comm::errno_of_plain_write(path_, place, data);
     const base::Error error = as_output_error(path_, code == 0 ? failure : failure_of(code));
     comm::abort_job(*comm_, error.kind(), error.what());
   } catch (const std::exception& failure) {
     comm::abort_job(*comm_, base::ErrorKind::bug, failure.what());
   }
-}
-
-// MPI-IO says "input/output error" to everything. The same bytes, written to the same place without
-// it, tell whether the disk is full, a quota used up, or a limit reached; the file is lost anyway.
-int CollectiveFile::errno_of_plain_write(std::size_t dataset, base::Elements offset,
-                                         std::span<const std::byte> data) const {
-  const Target& target = targets_[dataset];
-  const base::FileDescriptor file(::open(path_.c_str(), O_WRONLY | O_CLOEXEC | O_NOFOLLOW));
-  if (!file) return errno;
-  const std::uint64_t begin = target.file_offset + offset.value() * target.element_bytes;
-  for (std::size_t done = 0; done < data.size();) {
-    const ssize_t wrote = ::pwrite(file.get(), data.data() + done, data.size() - done,
-                                   static_cast<off_t>(begin + done));
-    if (wrote <= 0) return wrote < 0 ? errno : EIO;
-    done += static_cast<std::size_t>(wrote);
-  }
-  return ::fsync(file.get()) == 0 ? 0 : errno;
 }
 
 void CollectiveFile::write_or_throw(std::size_t dataset, base::Elements offset,

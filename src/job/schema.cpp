@@ -244,26 +244,29 @@ class JobReader {
   void read_outputs() {
     const auto value = root_.find("output");
     if (!value) return;
-    constexpr std::string_view kExpected =
-        "a path that ends in .h5 or .hdf5, or a list of such paths";
+    constexpr std::string_view kExpected = "a path, or a list of paths";
     if (value->node().kind != Node::Kind::list) return read_output(*value, kExpected);
     const auto outputs = value->items(kExpected);
     if (!outputs) return;
-    for (const Value& output : *outputs) read_output(output, "a path that ends in .h5 or .hdf5");
+    for (const Value& output : *outputs) read_output(output, "a path");
   }
 
   void read_output(const Value& value, std::string_view expected) {
-    const auto spelled = value.text(expected);
+    auto spelled = value.text(expected);
     if (!spelled) return;
-    const std::string extension = std::filesystem::path(*spelled).extension().string();
-    if (extension != ".h5" && extension != ".hdf5") {
-      return value.fault_expected(expected,
-                                  "a Hugging Face directory is not supported by this version");
+    const bool is_directory = spelled->ends_with('/');
+    *spelled = without_trailing_slashes(std::move(*spelled));
+    const std::filesystem::path name = std::filesystem::path(*spelled).filename();
+    const bool is_hdf5 = spelled->ends_with(".h5") || spelled->ends_with(".hdf5");
+    if (name == ".h5" || name == ".hdf5" || (is_directory && is_hdf5)) {
+      return value.fault_expected(
+          "a name that ends in .h5 or .hdf5 for an HDF5 file, any other for "
+          "a directory");
     }
     const std::string path = resolve(*spelled, directory_);
     if (const std::string* input = inputs_.find(path)) {
       return value.fault(
-          fmt::format("found {}, which is the input {} too; expected a file of its own",
+          fmt::format("found {}, which is the input {} too; expected a name of its own",
                       describe(value.node()), *input));
     }
     const auto [known, is_new] = output_keys_.emplace(identity(path), value.key());

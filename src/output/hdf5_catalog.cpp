@@ -207,4 +207,13 @@ checkpoint::Catalog open_hdf5(const path& name) {
   }
 }
 
+MergeRecord read_merge_record(const path& name) {
+  try {
+    const hdf5::File file = hdf5::open_file(name, hdf5::Access::read);
+    return {hdf5::read_text(file.get(), "job"), hdf5::read_text(file.get(), "summary")};
+  } catch (const hdf5::Failure& failure) {
+    fail(name, failure.what());
+  }
+}
+
 }  // namespace mpimerge::output

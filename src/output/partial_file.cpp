@@ -3,7 +3,6 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
-#include <optional>
 #include <string>
 
 #include <fcntl.h>
@@ -18,51 +17,15 @@
 #include "mpimerge/base/narrow.hpp"
 #include "mpimerge/base/text.hpp"
 
+#include "output/paths.hpp"
+
 namespace mpimerge::output {
 namespace {
 
 using std::filesystem::path;
 
-constexpr const char* kExists = "exists; use --overwrite to replace it, or choose another output";
-
 constexpr const char* kInTheWay =
     "is in the way and no regular file; remove it, or choose another output";
-
-[[noreturn]] void fail(const path& file, const std::string& what) {
-  throw base::Error(base::ErrorKind::output, fmt::format("{}: {}", file.string(), what));
-}
-
-[[noreturn]] void fail_with_errno(const path& file, std::string_view doing) {
-  const int code = errno;
-  const bool no_space = code == ENOSPC || code == EDQUOT;
-  throw base::Error(no_space ? base::ErrorKind::resources : base::ErrorKind::output,
-                    fmt::format("{}: {}: {}", file.string(), doing, std::strerror(code)));
-}
-
-path directory_of(const path& name) {
-  return name.has_parent_path() ? name.parent_path() : path(".");
-}
-
-// What the name itself stands for, a symbolic link too; nothing if it is free.
-std::optional<mode_t> kind_of(const path& name) {
-  struct stat status {};
-  if (::lstat(name.c_str(), &status) == 0) return status.st_mode;
-  if (errno != ENOENT) fail_with_errno(name, "cannot be looked up");
-  return std::nullopt;
-}
-
-void check_directory(const path& directory) {
-  struct stat status {};
-  if (::stat(directory.c_str(), &status) != 0) {
-    if (errno == ENOENT)
-      fail(directory, "no such directory for the output; create it, or choose another output");
-    fail_with_errno(directory, "the directory for the output cannot be used");
-  }
-  if (!S_ISDIR(status.st_mode)) fail(directory, "is not a directory; choose another output");
-  if (::faccessat(AT_FDCWD, directory.c_str(), W_OK | X_OK, AT_EACCESS) != 0) {
-    fail_with_errno(directory, "the directory for the output is not writable");
-  }
-}
 
 void check_name(const path& name, bool overwrite) {
   if (!name.has_filename()) fail(name, "is a directory; expected the name of a file");
@@ -81,40 +44,6 @@ base::FileDescriptor open_or_fail(const path& file, int flags) {
   base::FileDescriptor descriptor(::open(file.c_str(), flags | O_CLOEXEC | O_NOFOLLOW));
   if (!descriptor) fail_with_errno(file, "cannot be opened");
   return descriptor;
-}
-
-void write_exactly(const base::FileDescriptor& descriptor, const path& file, base::Bytes begin,
-                   std::span<const std::byte> bytes) {
-  std::uint64_t at = begin.value();
-  while (!bytes.empty()) {
-    const ssize_t written =
-        ::pwrite(descriptor.get(), bytes.data(), bytes.size(), base::narrow<off_t>(at));
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) fail_with_errno(file, "cannot be written");
-    at += static_cast<std::uint64_t>(written);
-    bytes = bytes.subspan(static_cast<std::size_t>(written));
-  }
-}
-
-// Some file systems cannot sync a directory (EINVAL); its files are there all the same.
-void sync_directory(const path& directory) {
-  const base::FileDescriptor descriptor(
-      ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!descriptor || (::fsync(descriptor.get()) != 0 && errno != EINVAL)) {
-    fail_with_errno(directory, "the directory cannot be written to the disk");
-  }
-}
-
-// Rename, but onto nothing. File systems without that (EINVAL) get the check that is almost as
-// good.
-int rename_to_free_name(const path& from, const path& to) {
-  const int status = ::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE);
-  if (status == 0 || (errno != EINVAL && errno != ENOSYS)) return status;
-  if (kind_of(to)) {
-    errno = EEXIST;
-    return -1;
-  }
-  return ::rename(from.c_str(), to.c_str());
 }
 
 // Without a reservation the best that is known is what the file system calls free; some say 0 of 0.
@@ -205,9 +134,9 @@ void replace_file(const path& file, std::span<const std::byte> bytes) {
 
 void rename_partial(const path& name, bool overwrite) {
   const path partial = partial_name(name);
-  const int status =
-      overwrite ? ::rename(partial.c_str(), name.c_str()) : rename_to_free_name(partial, name);
-  if (status != 0) {
+  const bool renamed =
+      overwrite ? ::rename(partial.c_str(), name.c_str()) == 0 : rename_to_free_name(partial, name);
+  if (!renamed) {
     fail_with_errno(name,
                     fmt::format("cannot be given its name; the result is complete and stays as {}",
                                 partial.string()));

@@ -11,7 +11,7 @@ from support.cases import Cases, expect
 def register(cases: Cases):
     for function in (output_exists, output_exists_and_is_replaced_on_demand, output_is_a_directory,
                      output_directory_is_missing, output_directory_is_a_file, output_directory_refuses_writing,
-                     output_on_a_read_only_file_system, output_has_no_hdf5_name, output_name_is_too_long,
+                     output_on_a_read_only_file_system, output_name_is_too_long,
                      output_is_an_input, output_is_an_input_behind_a_link, second_of_two_outputs_is_impossible,
                      same_output_twice, stale_partial_file_is_no_obstacle, bad_input_leaves_an_old_output_alone,
                      summary_cannot_be_written):
@@ -62,11 +62,6 @@ def output_on_a_read_only_file_system(context):
     how, left = on_disk(context, tiny.out, "ro", {"call": "open", "path": "merged.h5", "error": "EROFS"})
     tiny.refused(OUTPUT, "out", **how)
     expect(not left(), f"left behind: {left()}")
-
-
-def output_has_no_hdf5_name(context):
-    tiny = Tiny(context)
-    tiny.refused(USAGE, "merged.txt", output=tiny.out / "merged.txt")
 
 
 def output_name_is_too_long(context):

@@ -312,11 +312,10 @@ INSTANTIATE_TEST_SUITE_P(
 INSTANTIATE_TEST_SUITE_P(
     OfTheOutput, OneFault,
     testing::Values(
-        Case{"OutputADirectory",
-             with("output: merged\n"),
+        Case{"OutputADirectoryCalledLikeAFile",
+             with("output: merged.h5/\n"),
              5,
-             {"found `merged`", ".h5", "Hugging Face directory"}},
-        Case{"OutputWithSlash", with("output: merged.h5/\n"), 5, {"Hugging Face directory"}},
+             {"found `merged.h5/`", "any other for a directory"}},
         Case{"OutputNothingButSuffix", with("output: .h5\n"), 5, {"found `.h5`"}},
         Case{"OutputEmpty", with("output:\n"), 5, {"found no value"}},
         Case{"OutputEmptyList", with("output: []\n"), 5, {"found an empty list"}},
@@ -331,6 +330,10 @@ INSTANTIATE_TEST_SUITE_P(
              {": output.1: ", "output.0 too", "each output once"}},
         Case{"OutputIsAnInput",
              with_models("  - model: a.h5\noutput: ./a.h5\n"),
+             5,
+             {"the input models.0.model too"}},
+        Case{"OutputIsAnInputDirectory",
+             with_models("  - model: a\noutput: ./a/\n"),
              5,
              {"the input models.0.model too"}},
         Case{"OutputIsTheBase",
@@ -381,7 +384,7 @@ parameters:
   densty: 0.2
   lambda: .inf
 nan: maybe
-output: [m.h5, ./m.h5, out]
+output: [m.h5, ./m.h5, .h5]
 elect: mass
 slices: []
 foo: 1

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
+#include "mpimerge/output/hdf5_writer.hpp"
+
 #include "output/sample.hpp"
 #include "support/world.hpp"
 

@@ -14,7 +14,6 @@
 #include "mpimerge/comm/collectives.hpp"
 #include "mpimerge/comm/comm.hpp"
 #include "mpimerge/output/hdf5_layout.hpp"
-#include "mpimerge/output/hdf5_writer.hpp"
 
 namespace mpimerge::test {
 
@@ -92,8 +91,9 @@ inline base::ElementRange last_has_all(base::Elements elements, int rank, int ra
 
 /// Collective. Writes all datasets of the sample, each rank its range in slabs of `slab` elements.
 /// Ranks that are done write nothing in the remaining rounds.
-inline void write_sample(output::Hdf5Writer& writer, const comm::Comm& comm,
-                         const output::Hdf5Layout& layout, const Cut& cut, std::uint64_t slab) {
+template <class Writer>
+void write_sample(Writer& writer, const comm::Comm& comm, const output::Hdf5Layout& layout,
+                  const Cut& cut, std::uint64_t slab) {
   for (std::size_t which = 0; which < layout.datasets.size(); ++which) {
     const auto& dataset = layout.datasets[which];
     const base::ElementRange mine = cut(dataset.elements, comm.rank(), comm.ranks());

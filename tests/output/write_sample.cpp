@@ -4,6 +4,8 @@
 
 #include <mpi.h>
 
+#include "mpimerge/output/hdf5_writer.hpp"
+
 #include "output/sample.hpp"
 
 int main(int argc, char** argv) {

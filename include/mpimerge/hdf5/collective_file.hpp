@@ -4,7 +4,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <map>
 #include <span>
 #include <string>
 #include <type_traits>
@@ -12,6 +11,7 @@
 
 #include "mpimerge/base/index.hpp"
 #include "mpimerge/comm/comm.hpp"
+#include "mpimerge/comm/file.hpp"
 #include "mpimerge/hdf5/failure.hpp"
 #include "mpimerge/hdf5/handle.hpp"
 
@@ -35,8 +35,7 @@ class CollectiveFile {
   /// Errors: AgreedError{output}; {job} for a hint that MPI does not take. If only some ranks could
   /// open the file, the job ends: closing is collective as well, so the others could not go back.
   static CollectiveFile open(const comm::Comm& comm, const std::filesystem::path& path,
-                             const std::vector<std::string>& datasets,
-                             const std::map<std::string, std::string>& hints);
+                             const std::vector<std::string>& datasets, const comm::Hints& hints);
 
   CollectiveFile(CollectiveFile&&) noexcept = default;
   CollectiveFile& operator=(CollectiveFile&&) = delete;  // would hide a collective close
@@ -73,8 +72,6 @@ class CollectiveFile {
 
   CollectiveFile(const comm::Comm& comm, std::filesystem::path path, File file);
   void write_or_throw(std::size_t dataset, base::Elements offset, std::span<const std::byte> data);
-  [[nodiscard]] int errno_of_plain_write(std::size_t dataset, base::Elements offset,
-                                         std::span<const std::byte> data) const;
   void count_transfer();
 
   const comm::Comm* comm_;

@@ -19,6 +19,7 @@
 #include <xxhash.h>
 
 #include "mpimerge/base/error.hpp"
+#include "mpimerge/base/log.hpp"
 #include "mpimerge/base/text.hpp"
 #include "mpimerge/base/timer.hpp"
 #include "mpimerge/comm/agree.hpp"
@@ -30,11 +31,17 @@
 #include "mpimerge/merge/ties.hpp"
 #include "mpimerge/output/hdf5_writer.hpp"
 #include "mpimerge/output/journal.hpp"
+#include "mpimerge/output/model_files.hpp"
+#include "mpimerge/output/safetensors_writer.hpp"
 #include "mpimerge/plan/read_plan.hpp"
 
 #include "app/commands/commands.hpp"
 #include "app/memory.hpp"
 #include "app/merge_rounds.hpp"
+#include "app/model_card.hpp"
+#include "app/output_layout.hpp"
+#include "app/output_names.hpp"
+#include "app/output_writer.hpp"
 #include "app/phases.hpp"
 #include "app/progress.hpp"
 #include "app/provenance.hpp"
@@ -46,36 +53,36 @@
 namespace mpimerge::app {
 namespace {
 
-bool is_hdf5_name(const std::string& path) {
-  return path.ends_with(".h5") || path.ends_with(".hdf5");
-}
-
 // The job's outputs, or those of the command line, which are relative to the working directory.
 std::vector<std::string> choose_outputs(const job::Job& job, const MergeOptions& options) {
-  for (const std::string& output : options.outputs) {
-    if (!is_hdf5_name(output)) {
-      throw base::Error(base::ErrorKind::usage,
-                        fmt::format("--output {}: expected a name that ends in .h5 or .hdf5",
-                                    base::printable(output)));
+  std::vector<std::string> outputs = options.outputs.empty() ? job.outputs : options.outputs;
+  const auto kind = options.outputs.empty() ? base::ErrorKind::job : base::ErrorKind::usage;
+  std::set<std::filesystem::path> names;
+  for (std::string& output : outputs) {
+    output = without_last_slashes(output);
+    // A name that cannot be looked up is reported where the output is made.
+    std::error_code failed;
+    const std::filesystem::path name =
+        std::filesystem::weakly_canonical(std::filesystem::absolute(output), failed);
+    if (failed || names.insert(name).second) continue;
+    throw base::Error(kind, fmt::format("output {}: is named twice; expected different ones",
+                                        base::printable(output)));
+  }
+  for (std::filesystem::path name : names) {
+    while (name.has_relative_path()) {
+      name = name.parent_path();
+      if (!names.contains(name)) continue;
+      throw base::Error(kind,
+                        fmt::format("output {}: another output would lie in it; expected outputs "
+                                    "beside each other",
+                                    base::printable(name.string())));
     }
   }
-  const std::vector<std::string>& outputs = options.outputs.empty() ? job.outputs : options.outputs;
-  std::set<std::filesystem::path> names;
-  for (const std::string& output : outputs) {
-    // A name that cannot be looked up is reported where the file is made.
-    std::error_code failed;
-    const std::filesystem::path name = std::filesystem::weakly_canonical(output, failed);
-    if (failed || names.insert(name).second) continue;
-    throw base::Error(options.outputs.empty() ? base::ErrorKind::job : base::ErrorKind::usage,
-                      fmt::format("output {}: is named twice; expected different files",
-                                  base::printable(output)));
-  }
   if (outputs.empty()) {
-    throw base::Error(
-        base::ErrorKind::job,
-        fmt::format(
-            "{}: output: is missing; expected the name of an .h5 file here or with --output",
-            job.file));
+    throw base::Error(base::ErrorKind::job,
+                      fmt::format("{}: output: is missing; expected the name of an .h5 file or of "
+                                  "a directory, here or with --output",
+                                  job.file));
   }
   return outputs;
 }
@@ -84,12 +91,11 @@ void refuse_output_over_input(const std::vector<std::string>& outputs, const pla
   for (const std::string& output : outputs) {
     for (const plan::Source& source : plan.sources) {
       for (const std::string& file : source.files) {
-        std::error_code ignored;
-        if (!std::filesystem::equivalent(output, file, ignored)) continue;
-        throw base::Error(
-            base::ErrorKind::output,
-            fmt::format("{}: is an input of this merge; expected another name for the output",
-                        output));
+        if (!takes_place_of(output, file)) continue;
+        throw base::Error(base::ErrorKind::output,
+                          fmt::format("{}: is an input of this merge, or holds one; expected "
+                                      "another name for the output",
+                                      output));
       }
     }
   }
@@ -125,7 +131,8 @@ bool all_finished(const job::Job& job) {
   return std::all_of(job.outputs.begin(), job.outputs.end(), [&](const std::string& output) {
     std::error_code ignored;
     return !std::filesystem::exists(output + ".partial", ignored) &&
-           output::is_finished(output, job.text);
+           (is_hdf5_name(output) ? output::is_finished(output, job.text)
+                                 : output::is_finished_directory(output, job.text));
   });
 }
 
@@ -157,22 +164,13 @@ int already_finished(const comm::Comm& comm, const MergeOptions& options, const 
   return 0;
 }
 
-FileLayout lay_out_file(const Work& work) {
-  FileLayout file;
-  for (const plan::Group& group : work.plan.groups) {
-    file.dataset_of.push_back(file.layout.datasets.size());
-    if (group.elements > base::Elements{})
-      file.layout.datasets.push_back({group.dtype, group.elements});
-    for (std::uint64_t number = group.first_tensor; number < group.last_tensor; ++number) {
-      const plan::Tensor& tensor = work.plan.tensors[number];
-      file.layout.tensors.push_back({tensor.name, group.dtype, tensor.shape, tensor.offset});
-    }
-  }
-  file.layout.metadata = work.metadata;
-  file.layout.job = work.job.text;
-  file.layout.alignment = work.job.output_hints.alignment;
-  file.layout.mpi_io_hints = work.job.output_hints.mpi_io;
-  return file;
+OutputLayout lay_out(const Work& work) {
+  OutputLayout output = lay_out_output(work.plan);
+  output.layout.metadata = work.metadata;
+  output.layout.job = work.job.text;
+  output.layout.alignment = work.job.output_hints.alignment;
+  output.layout.mpi_io_hints = work.job.output_hints.mpi_io;
+  return output;
 }
 
 // Collective.
@@ -196,7 +194,7 @@ MemoryUse memory_of_all(const comm::Comm& comm, const plan::ReadPlan& reads,
 }
 
 // Local; equal on all ranks.
-void check_journal(const output::Journal& journal, const FileLayout& file,
+void check_journal(const output::Journal& journal, const OutputLayout& file,
                    const std::string& path) {
   const auto& datasets = file.layout.datasets;
   for (const output::Slab& slab : journal.slabs) {
@@ -208,16 +206,44 @@ void check_journal(const output::Journal& journal, const FileLayout& file,
   }
 }
 
+// What a directory holds beside the tensors: the base's companions, where it has a directory of its
+// own, and a model card.
+output::SafetensorsOptions directory_options(const MergeOptions& options, const job::Job& job,
+                                             const OutputLayout& layout, const std::string& path) {
+  output::SafetensorsOptions directory;
+  directory.shard_size = options.shard_size;
+  directory.overwrite = options.overwrite;
+  std::error_code ignored;
+  if (std::filesystem::is_directory(job.base_path, ignored)) directory.companions = job.base_path;
+  directory.torch_dtype = output::torch_dtype(layout.layout);
+  directory.texts.emplace(output::kCardFile, model_card(job, title_of(path)));
+  return directory;
+}
+
+void warn_of_missing_config(const job::Job& job) {
+  const auto& outputs = job.outputs;
+  std::error_code ignored;
+  if (std::all_of(outputs.begin(), outputs.end(), is_hdf5_name) ||
+      std::filesystem::exists(std::filesystem::path(job.base_path) / output::kConfigFile, ignored))
+    return;
+  base::log().warn("{}: has no {} to copy; transformers needs one beside the merged tensors",
+                   job.base_path, output::kConfigFile);
+}
+
 // Collective. Where outputs cannot be gone on with, all begin anew and the journal's slabs are gone.
-std::vector<output::Hdf5Writer> open_outputs(const comm::Comm& comm,
-                                             const std::vector<std::string>& paths,
-                                             const FileLayout& file, bool overwrite,
-                                             output::Journal& journal) {
-  std::vector<output::Hdf5Writer> writers;
+std::vector<OutputWriter> open_outputs(const comm::Comm& comm, const MergeOptions& options,
+                                       const job::Job& job, const OutputLayout& layout,
+                                       output::Journal& journal) {
+  std::vector<OutputWriter> writers;
+  const auto open_all = [&](auto open) {
+    for (const std::string& path : job.outputs) {
+      writers.push_back(
+          open(comm, path, layout.layout, directory_options(options, job, layout, path)));
+    }
+  };
   if (!journal.slabs.empty()) {
     try {
-      for (const std::string& path : paths)
-        writers.push_back(output::Hdf5Writer::resume(comm, path, file.layout, overwrite));
+      open_all(OutputWriter::resume);
       return writers;
     } catch (const comm::AgreedError& error) {
       base::log().warn("{}; the thresholds are known, but all is merged again", error.what());
@@ -225,8 +251,7 @@ std::vector<output::Hdf5Writer> open_outputs(const comm::Comm& comm,
       writers.clear();
     }
   }
-  for (const std::string& path : paths)
-    writers.push_back(output::Hdf5Writer::begin(comm, path, file.layout, overwrite));
+  open_all(OutputWriter::begin);
   return writers;
 }
 
@@ -242,7 +267,7 @@ std::vector<output::Slab> share_of(const comm::Comm& comm, std::vector<output::S
   return {slabs.begin() + first, slabs.begin() + last};
 }
 
-base::Bytes bytes_of(const std::vector<output::Slab>& slabs, const FileLayout& file) {
+base::Bytes bytes_of(const std::vector<output::Slab>& slabs, const OutputLayout& file) {
   base::Bytes bytes;
   for (const output::Slab& slab : slabs) {
     const base::Dtype dtype = file.layout.datasets[slab.dataset].dtype;
@@ -278,7 +303,7 @@ class MergeRun {
         store_(work_.plan, reads_, static_cast<std::uint64_t>(comm.rank()),
                passes_.selects && !restored_),
         ties_(work_.plan, reads_, work_.job, store_),
-        file_(lay_out_file(work_)),
+        file_(lay_out(work_)),
         phases_(comm),
         line_(comm.is_root() && !quiet),
         quiet_(quiet) {}
@@ -287,7 +312,8 @@ class MergeRun {
   int run() {
     const std::filesystem::path path = journal_path(options_, work_.job.outputs);
     comm::collectively(comm_, "journal", [&] { check_journal(journal_, file_, path.string()); });
-    writers_ = open_outputs(comm_, work_.job.outputs, file_, options_.overwrite, journal_);
+    if (comm_.is_root()) warn_of_missing_config(work_.job);
+    writers_ = open_outputs(comm_, options_, work_.job, file_, journal_);
     if (restored_) restore(path);
     const std::vector<output::Slab> finished = journal_.slabs;
     journal_.runs.push_back(this_run(comm_));
@@ -315,7 +341,7 @@ class MergeRun {
           fmt::format("{}: does not fit this merge; --overwrite begins it anew", path.string()));
     });
     const std::vector<output::Slab> mine = share_of(comm_, journal_.slabs);
-    for (output::Hdf5Writer& writer : writers_) writer.adopt(mine);
+    for (OutputWriter& writer : writers_) writer.adopt(mine);
   }
 
   // Collective.
@@ -383,14 +409,16 @@ class MergeRun {
   void finish() {
     const base::Timer checking;
     MergeReport report{work_.job, work_.plan, ties_, phases_.list(), {}, {}, {}, {}};
-    for (output::Hdf5Writer& writer : writers_) report.transfers.push_back(writer.close());
+    for (OutputWriter& writer : writers_) {
+      if (auto transfer = writer.close()) report.transfers.push_back(std::move(*transfer));
+    }
     phases_.add("check", checking.seconds(),
                 base::Bytes{traffic_.written.value() * writers_.size()});
     report.peak_memory = base::Bytes{comm::all_reduce_max(comm_, peak_memory().value())};
     report.memory = memory_of_all(comm_, reads_, traffic_, store_.resident_bytes());
     if (comm_.is_root()) report.provenance = provenance_json(recovery_->account());
     const std::string summary = summary_json(report).dump(2);
-    for (output::Hdf5Writer& writer : writers_) writer.publish(summary);
+    for (OutputWriter& writer : writers_) writer.publish(summary);
     comm::collectively(comm_, "summary", [&] {
       if (!comm_.is_root()) return;
       recovery_->remove();
@@ -435,8 +463,8 @@ class MergeRun {
   const plan::Traffic traffic_;
   merge::BlockStore store_;
   merge::TiesMerge ties_;
-  const FileLayout file_;
-  std::vector<output::Hdf5Writer> writers_;
+  const OutputLayout file_;
+  std::vector<OutputWriter> writers_;
   std::optional<Recovery> recovery_;
   Phases phases_;
   ProgressLine line_;
