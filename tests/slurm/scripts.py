@@ -55,6 +55,16 @@ def sweep_is_the_golden_script(context):
 
 
 @cases.case("written")
+def outputs_of_a_sweep_keep_their_kind(context):
+    site = Site(context)
+    site.write_models(100)
+    for output, wanted in (("a.b/merged.hdf5", "a.b/merged-density-0.5.hdf5"), ("/x.y/merged", "/x.y/merged-density-0.5"),
+                           ("merged-1.0", "merged-1.0-density-0.5")):
+        script = site.generate("job files/ties.yaml", "--nodes=1", "--sweep=parameters.density=0.5", "--", "--output", output)
+        expect(f"{wanted}\n)" in script, f"{output}: {script}")
+
+
+@cases.case("written")
 def chain_is_the_golden_script(context):
     site = Site(context)
     site.write_models(1000)
@@ -163,12 +173,18 @@ def sinfo_knows_the_smallest_node(context):
     site.write_models()
     bin_directory = write_executable(
         site.root / "bin" / "sinfo",
-        '#!/bin/sh\ncase "$*" in *--partition=big*) echo 2 64 512000;; *) echo 2 8 90; echo 1 12 96; esac\n').parent
+        "#!/bin/sh\ncase \"$*\" in *--partition=big*) echo 2 64 512000 big ;; *--partition=bare*) echo 1 4 1 bare ;;\n"
+        "*--partition=*) ;;\n"
+        "*) echo 1 2 10 small; echo '2 8 90 main*'; echo '1 12 96 main*' ;; esac\n").parent
     site.environment["PATH"] = f"{bin_directory}:{os.environ['PATH']}"
     script = site.generate("job files/ties.yaml")
     expect("--ntasks-per-node=12\n" in script and "--memory 5MiB" in script, script)  # 0.7 of 90 MiB for 12
     script = site.generate("job files/ties.yaml", "-p", "big")
     expect("--ntasks-per-node=128\n" in script and "--memory 2800MiB" in script, script)
+    done = site.submit("job files/ties.yaml", "--partition=bare", "--dry-run")  # what SLURM says of nodes that it was told nothing of
+    expect(done.code == 2 and "NODE_MEMORY_MIB" in done.err and not done.out, done.describe())
+    done = site.submit("job files/ties.yaml", "--partition=empty", "--dry-run")
+    expect(done.code == 2 and "empty partition" in done.err and not done.out, done.describe())
     script = site.generate("job files/ties.yaml", "--nodes=2", "--ntasks-per-node", "5")
     expect("--ntasks-per-node=5\n" in script, script)
 
@@ -191,7 +207,7 @@ def wrong_usage_is_one_line_and_exit_2(context):
              ((job, "--sweep", "parameters.density="), "--sweep"), ((job, "--sweep", "a=1,,2"), "a=1,,2"),
              ((job, "--sweep", "parameters.density=0.1,0.1"), "differ"), ((job, "--check", "--sweep", "a=1"), "--check"),
              (("two.yaml", "--check"), "2 outputs"), (("two.yaml", "--sweep", "parameters.density=0.5"), "2 outputs"),
-             (("no_output.yaml",), "--output"), ((job, "--", "--qos=high"), "--qos"), ((job, "--", "--memory"), "--memory"),
+             (("no_output.yaml",), "--output"), ((job, "--dry-run", "--check", "--", "--output", "directory"), "HDF5"), ((job, "--", "--qos=high"), "--qos"), ((job, "--", "--memory"), "--memory"),
              ((job, "--comment=a\nb"), "line break")]
     for words, word in table:
         done = site.submit(*words, *([] if "--" in words else ["--dry-run"]))
@@ -205,7 +221,8 @@ def wrong_usage_is_one_line_and_exit_2(context):
 def wrong_settings_are_named(context):
     site = Site(context)
     job = site.write_models(100)
-    for settings, word in (({"MPIMERGE": "/nowhere/mpimerge"}, "/nowhere/mpimerge"), ({"TASKS_PER_NODE": "many"}, "many")):
+    for settings, word in (({"MPIMERGE": "/nowhere/mpimerge"}, "/nowhere/mpimerge"), ({"TASKS_PER_NODE": "many"}, "many"),
+                           ({"NODE_MEMORY_MIB": "96GiB"}, "96GiB")):
         before = dict(site.settings)
         site.set(**settings)
         done = site.submit(job, "--dry-run")
