@@ -15,6 +15,14 @@ install(EXPORT mpimergeTargets NAMESPACE mpimerge:: DESTINATION ${package_dir})
 set_target_properties(mpimerge PROPERTIES INSTALL_RPATH_USE_LINK_PATH ON)
 install(TARGETS mpimerge RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 
+# slurm/submit finds bin/mpimerge from there. What a site has written into its file stays.
+set(slurm_dir ${CMAKE_INSTALL_DATADIR}/mpimerge/slurm)
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/slurm/ DESTINATION ${slurm_dir} USE_SOURCE_PERMISSIONS PATTERN site.conf EXCLUDE)
+install(CODE "
+  if(NOT EXISTS \"\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/${slurm_dir}/site.conf\")
+    file(INSTALL \"${PROJECT_SOURCE_DIR}/slurm/site.conf\" DESTINATION \"\${CMAKE_INSTALL_PREFIX}/${slurm_dir}\")
+  endif()")
+
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/mpimerge DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(FILES ${PROJECT_SOURCE_DIR}/README.md ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
 

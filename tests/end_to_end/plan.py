@@ -153,6 +153,7 @@ def options_add_what_they_say(context):
     plain = plan(context, 6, "--memory", "3MB")
     expect("seconds" not in plain and "nodes" not in plain, "a time, or nodes, without asking")
     expect(plain["memory_budget_assumed"] is None, "something was assumed")
+    expect(plain["output_files"] == ["out.h5"] and plain["outputs"] == 1, f"outputs are {plain['output_files']}")
     timed = plan(context, 6, "--memory", "3MB", "--bandwidth", "2MB/s", "--ranks-per-node", "4")
     moved = timed["all"]["read_bytes"]["total"] + timed["all"]["written_bytes"]
     expect(abs(timed["seconds"] - moved / 2e6) < 1e-6, f"{timed['seconds']} s for {moved} bytes")

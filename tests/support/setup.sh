@@ -7,7 +7,7 @@ BUILD_PACKAGES=(
   libboost-serialization-dev libspdlog-dev libfmt-dev libyaml-cpp-dev nlohmann-json3-dev libcli11-dev libhwy-dev
   libxxhash-dev libgtest-dev libgmock-dev python3-numpy python3-h5py
 )
-TEST_PACKAGES=(iproute2)
+TEST_PACKAGES=(slurm-wlm munge iproute2)
 
 say() { printf '==> %s\n' "$*"; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }

@@ -103,6 +103,7 @@ std::string as_json(const Account& account) {
       {"allreduce",
        {{"calls", forecast.allreduce_calls}, {"bytes_per_rank", forecast.allreduce_bytes.value()}}},
       {"outputs", account.outputs()},
+      {"output_files", account.job.outputs},
       {"output_bytes", forecast.output_file.value()}};
   all["per_rank"]["rank"] = forecast.largest_rank;
   if (!account.budget.assumed.empty()) all["memory_budget_assumed"] = account.budget.assumed;
