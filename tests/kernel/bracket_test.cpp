@@ -92,6 +92,8 @@ const std::vector<Bracket>& brackets() {
   static const std::vector<Bracket> list{
       bracket_of(0, Bracket::kEnd, {}), bracket_of(0, Bracket::kEnd, {0}),
       bracket_of(0, magnitude(1.0F), {}), bracket_of(0, 1, {}), bracket_of(0, 1, {0}),
+      // Zeros just outside.
+      bracket_of(1, Bracket::kEnd, {}), bracket_of(1, magnitude(1.0F), {magnitude(0.5F)}),
       bracket_of(magnitude(0.5F), magnitude(0.5F) + 1, {}),
       bracket_of(magnitude(0.5F), magnitude(0.5F) + 1, {magnitude(0.5F)}),
       bracket_of(magnitude(0.25F), magnitude(1.5F),

@@ -306,6 +306,24 @@ TEST_P(Ties, NaNIsInConflictWithNothing) {
   EXPECT_EQ(result.conflicts_after_trim, 1U);
 }
 
+TEST_P(Ties, ANegativeZeroIsInConflictWithNothing) {
+  // −0 less +0 is the only difference of finite values that is −0.
+  const float weight = weights() == Weights::one ? 1.0F : 0.5F;
+  const Stored base(dtype(), {0.0F, 0.0F, 0.0F});
+  const Stored one(dtype(), {-0.0F, -0.0F, 1.0F});
+  const Stored two(dtype(), {1.0F, -0.0F, -0.0F});
+  std::vector<kernel::TiesTask> tasks{{one.data(), 0, weight, 0}, {two.data(), 0, weight, 0}};
+  TiesScratch scratch(3);
+  std::vector<float> merged(3);
+
+  const TiesCounts counts = merge_tile(rule(), dtype(), base.bytes(), tasks, scratch, merged);
+
+  EXPECT_EQ(counts.conflicts_before_trim, 0U);
+  EXPECT_EQ(counts.conflicts_after_trim, 0U);
+  EXPECT_EQ(counts.positive, 2U);
+  EXPECT_EQ(counts.untouched, 1U);
+}
+
 TEST_P(Ties, ScratchIsAsNewForTheNextTile) {
   const std::vector<float> base = some_base(133);
   std::vector<TiesTask> tasks = some_tasks(base);

@@ -111,6 +111,9 @@ TEST(BracketContents, CountsOneMagnitudeBeyond32Bits) {
   contents.open(bracket, left);
   for (std::uint64_t times = 0; times < kTimes; ++times) contents.add(same, left);
   EXPECT_EQ(counted(contents, bracket)[5], kTimes << 20);
+
+  contents.open(bracket, left);
+  EXPECT_EQ(counted(contents, bracket)[5], 0U);
 }
 #endif
 
