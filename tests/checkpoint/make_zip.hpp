@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <concepts>
 #include <cstdint>
-#include <optional>
+#include <limits>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -101,6 +101,8 @@ struct ZipStyle {
   std::uint16_t flags = 0x0808;   ///< sizes behind the data, name in UTF-8
   std::uint32_t size_before = 0;  ///< in the header before the data, if sizes stand behind
   std::uint64_t alignment = 64;   ///< of the data, by padding in the header's extra field
+  std::string other_field = "";   ///< before the extra fields of the zip format
+  std::string comment = "";       ///< of each entry
 };
 
 /// A zip file and where its parts are.
@@ -116,65 +118,59 @@ struct Zip {
 };
 
 inline Zip make_zip(const std::vector<ZipContent>& contents, const ZipStyle& style = {}) {
-  static constexpr std::uint64_t kMost = 0xffffffff;
-  const auto narrow = [](std::uint64_t value) {
-    return static_cast<std::uint32_t>(std::min(value, kMost));
+  constexpr auto kMost = std::numeric_limits<std::uint32_t>::max();
+  // As many bytes of a number as its field has, or ones only if that is not enough.
+  const auto u16 = [](std::uint64_t value) {
+    return little_endian(static_cast<std::uint16_t>(std::min<std::uint64_t>(value, 0xffff)));
   };
+  const auto u32 = [](std::uint64_t value) {
+    return little_endian(static_cast<std::uint32_t>(std::min<std::uint64_t>(value, kMost)));
+  };
+  const auto u64 = [](std::uint64_t value) { return little_endian(value); };
+  const auto zeros = [](std::size_t bytes) { return std::string(bytes, '\0'); };
   const bool sizes_behind = (style.flags & 8) != 0;
   Zip zip;
+  Bytes& bytes = zip.bytes;
   for (const auto& [name, data, hole] : contents) {
     const std::uint64_t size = data.size() + hole;
-    zip.headers.push_back(zip.bytes.size());
-    const std::uint64_t unpadded = zip.bytes.size() + 30 + name.size() + 4;
+    const std::uint64_t unpadded = bytes.size() + 30 + name.size() + style.other_field.size() + 4;
     const std::uint64_t padding = (style.alignment - unpadded % style.alignment) % style.alignment;
-    const std::uint32_t before = sizes_behind ? style.size_before : narrow(size);
-    zip.bytes.append("PK\3\4" + little_endian<std::uint16_t>(20) + little_endian(style.flags) +
-                     std::string(10, '\0'));
-    zip.bytes.append(little_endian(before) + little_endian(before));
-    zip.bytes.append(little_endian(static_cast<std::uint16_t>(name.size())));
-    zip.bytes.append(little_endian(static_cast<std::uint16_t>(4 + padding)) + name);
-    zip.bytes.append("FB" + little_endian(static_cast<std::uint16_t>(padding)) +
-                     std::string(padding, 'Z'));
-    zip.data.push_back(zip.bytes.size());
-    zip.bytes.append(data);
-    zip.bytes.append_hole(hole);
-    if (sizes_behind) zip.bytes.append("PK\7\10" + std::string(12, '\0'));
+    const std::string extra = style.other_field + "FB" + u16(padding) + std::string(padding, 'Z');
+    const std::string before = u32(sizes_behind ? style.size_before : size);
+    zip.headers.push_back(bytes.size());
+    bytes.append("PK\3\4" + u16(20) + u16(style.flags) + zeros(10) + before + before);
+    bytes.append(u16(name.size()) + u16(extra.size()) + name + extra);
+    zip.data.push_back(bytes.size());
+    bytes.append(data);
+    bytes.append_hole(hole);
+    if (sizes_behind) bytes.append("PK\7\10" + zeros(12));
   }
-  zip.directory = zip.bytes.size();
+  zip.directory = bytes.size();
   for (std::size_t i = 0; i < contents.size(); ++i) {
     const std::uint64_t size = contents[i].data.size() + contents[i].hole;
     std::string wide;
     for (const std::uint64_t value : {size, size, zip.headers[i]}) {
-      if (value >= kMost) wide += little_endian(value);
+      if (value >= kMost) wide += u64(value);
     }
-    if (!wide.empty()) {
-      wide = little_endian<std::uint16_t>(1) +
-             little_endian(static_cast<std::uint16_t>(wide.size())) + wide;
-    }
-    zip.entries.push_back(zip.bytes.size());
-    zip.bytes.append("PK\1\2" + std::string(4, '\0') + little_endian(style.flags) +
-                     std::string(10, '\0'));
-    zip.bytes.append(little_endian(narrow(size)) + little_endian(narrow(size)));
-    zip.bytes.append(little_endian(static_cast<std::uint16_t>(contents[i].name.size())));
-    zip.bytes.append(little_endian(static_cast<std::uint16_t>(wide.size())) +
-                     std::string(10, '\0'));
-    zip.bytes.append(little_endian(narrow(zip.headers[i])) + contents[i].name + wide);
+    const std::string extra =
+        style.other_field + (wide.empty() ? "" : u16(1) + u16(wide.size()) + wide);
+    zip.entries.push_back(bytes.size());
+    bytes.append("PK\1\2" + zeros(4) + u16(style.flags) + zeros(10) + u32(size) + u32(size));
+    bytes.append(u16(contents[i].name.size()) + u16(extra.size()) + u16(style.comment.size()));
+    bytes.append(zeros(8) + u32(zip.headers[i]) + contents[i].name + extra + style.comment);
   }
-  const std::uint64_t directory_bytes = zip.bytes.size() - zip.directory;
-  const auto count = static_cast<std::uint16_t>(contents.size());
+  const std::uint64_t size = bytes.size() - zip.directory;
+  const std::uint64_t count = contents.size();
   if (style.zip64) {
-    zip.end64 = zip.bytes.size();
-    zip.bytes.append("PK\6\6" + little_endian<std::uint64_t>(44) + std::string(12, '\0'));
-    zip.bytes.append(little_endian<std::uint64_t>(count) + little_endian<std::uint64_t>(count));
-    zip.bytes.append(little_endian(directory_bytes) + little_endian(zip.directory));
-    zip.locator = zip.bytes.size();
-    zip.bytes.append("PK\6\7" + little_endian<std::uint32_t>(0) + little_endian(zip.end64) +
-                     little_endian<std::uint32_t>(1));
+    zip.end64 = bytes.size();
+    bytes.append("PK\6\6" + u64(44) + zeros(12) + u64(count) + u64(count));
+    bytes.append(u64(size) + u64(zip.directory));
+    zip.locator = bytes.size();
+    bytes.append("PK\6\7" + u32(0) + u64(zip.end64) + u32(1));
   }
-  zip.end = zip.bytes.size();
-  zip.bytes.append("PK\5\6" + std::string(4, '\0') + little_endian(count) + little_endian(count));
-  zip.bytes.append(little_endian(narrow(directory_bytes)) + little_endian(narrow(zip.directory)) +
-                   std::string(2, '\0'));
+  zip.end = bytes.size();
+  bytes.append("PK\5\6" + zeros(4) + u16(count) + u16(count) + u32(size) + u32(zip.directory));
+  bytes.append(u16(0));
   return zip;
 }
 

@@ -80,20 +80,12 @@ TEST(ZipDirectory, ReadsTheEntriesInTheOrderOfTheirData) {
 }
 
 TEST(ZipDirectory, PassesOverOtherExtraFieldsAndComments) {
-  const std::string field = std::string("UT\3\0abc", 7);
-  Zip zip = make_zip({{"r/a" + field, "1"}});
-  // What was the end of the name becomes the extra field, once before the data and once in the
-  // directory; there a part of it becomes the comment.
-  zip.bytes.patch<std::uint16_t>(zip.headers[0] + 26, 3);
-  zip.bytes.patch<std::uint16_t>(zip.headers[0] + 28,
-                                 static_cast<std::uint16_t>(zip.data[0] - zip.headers[0] - 33));
-  zip.bytes.patch<std::uint16_t>(zip.entries[0] + 28, 3);
-  zip.bytes.patch<std::uint16_t>(zip.entries[0] + 30, 7);
-  expect_reads(zip, {{"r/a", "1"}});
-
-  zip.bytes.patch<std::uint16_t>(zip.entries[0] + 30, 0);
-  zip.bytes.patch<std::uint16_t>(zip.entries[0] + 32, 7);
-  expect_reads(zip, {{"r/a", "1"}});
+  const std::vector<ZipContent> contents = {{"r/5G", "", 5'000'000'000}, {"r/end", "!"}};
+  const std::string field("UT\3\0abc", 7);
+  for (const auto* comment : {"", "a comment"}) {
+    expect_reads(make_zip(kContents, {.other_field = field, .comment = comment}), kContents);
+    expect_reads(make_zip(contents, {.other_field = field, .comment = comment}), contents);
+  }
 }
 
 // A patch of a number at a place of the file, counted from one of its parts.
@@ -171,6 +163,8 @@ TEST(ZipDirectory, RefusesAPlainEndThatLies) {
     zip.bytes.patch(zip.end + at, value);
     return error_of(zip);
   };
+  EXPECT_THAT(error_with(4, std::uint16_t{1}), HasSubstr("on one disk"));
+  EXPECT_THAT(error_with(6, std::uint16_t{1}), HasSubstr("on one disk"));
   EXPECT_THAT(error_with(8, std::uint16_t{2}), HasSubstr("should be"));
   EXPECT_THAT(error_with(12, std::uint32_t{0xffffffff}), HasSubstr("should be 4294967295 bytes"));
   EXPECT_THAT(error_with(16, std::uint32_t{0xffffffff}), HasSubstr("at byte 4294967295"));
