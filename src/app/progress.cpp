@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <string>
 
 #include <fcntl.h>
 #include <fmt/chrono.h>
@@ -45,8 +46,10 @@ void ProgressLine::show(double share) {
   drawn_ = true;
   const double seconds = std::chrono::duration<double>(now - started_).count();
   const double left = share > 0 ? seconds * (1 - share) / share : 0;
-  fmt::print(stderr, "\r\033[K{:<8} {:3.0f} %  {:6.2f} GB/s  {:%H:%M:%S} left", phase_, 100 * share,
-             bytes_ * share / seconds / 1e9, std::chrono::seconds(static_cast<long>(left)));
+  const std::string line =
+      fmt::format("\r\033[K{:<8} {:3.0f} %  {:6.2f} GB/s  {:%H:%M:%S} left", phase_, 100 * share,
+                  bytes_ * share / seconds / 1e9, std::chrono::seconds(static_cast<long>(left)));
+  std::fputs(line.c_str(), stderr);  // not fmt::print, which throws when the terminal is gone
   std::fflush(stderr);
 }
 

@@ -1,6 +1,9 @@
 #include "job/schema.hpp"
 
+#include <algorithm>
+#include <array>
 #include <bit>
+#include <charconv>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -27,9 +30,26 @@ constexpr std::size_t kMaxHintValueLength = 255;
 constexpr base::Bytes kMinAlignment{512};
 constexpr base::Bytes kMaxAlignment{std::uint64_t{1} << 30};
 
+/// Hints that ROMIO allocates by or divides by, as the int that `atoi` makes of them: 0 and what is
+/// beyond an int end it by a signal, 16MiB means 16.
+struct CountHint {
+  std::string_view name;
+  std::uint64_t most;
+};
+constexpr std::array<CountHint, 4> kCountHints{{{"cb_buffer_size", 1U << 30U},
+                                                {"cb_nodes", INT32_MAX},
+                                                {"ind_rd_buffer_size", 1U << 30U},
+                                                {"ind_wr_buffer_size", 1U << 30U}}};
+
 std::string without_trailing_slashes(std::string text) {
   while (text.size() > 1 && text.back() == '/') text.pop_back();
   return text;
+}
+
+bool is_count(std::string_view text, std::uint64_t most) {
+  std::uint64_t number = 0;
+  const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), number);
+  return status == std::errc{} && end == text.data() + text.size() && number >= 1 && number <= most;
 }
 
 std::string resolve(const std::string& spelled, const std::filesystem::path& directory) {
@@ -326,6 +346,9 @@ class JobReader {
           fmt::format("found a value of {} bytes; expected at most {}, as MPI allows", text->size(),
                       kMaxHintValueLength));
     }
+    const auto* const count = std::ranges::find(kCountHints, name, &CountHint::name);
+    if (count != kCountHints.end() && !is_count(*text, count->most))
+      return value.fault_expected(fmt::format("a whole number from 1 to {}", count->most));
     job_.output_hints.mpi_io.emplace(name, *text);
   }
 

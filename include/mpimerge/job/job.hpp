@@ -46,6 +46,8 @@ struct OutputHints {
   ///     cb_nodes, cb_buffer_size        how many ranks write for all; bytes of their buffers
   ///     romio_cb_write, romio_ds_write  collective buffering, sieving: enable, disable, automatic
   ///     romio_no_indep_rw               true: only the ranks that write open the file
+  ///
+  /// Sizes of buffers are 1 to 2^30, cb_nodes 1 to 2^31 - 1: ROMIO would end by a signal.
   std::map<std::string, std::string> mpi_io;
 
   template <class Archive>
