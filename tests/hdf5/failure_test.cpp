@@ -4,8 +4,9 @@
 
 #include <gtest/gtest.h>
 
-#include "hdf5/calls.hpp"
 #include "mpimerge/hdf5/library.hpp"
+
+#include "hdf5/calls.hpp"
 
 namespace mpimerge::hdf5 {
 namespace {

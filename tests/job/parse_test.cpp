@@ -80,7 +80,8 @@ output_hints: {alignment: 4MiB, striping_factor: 16, romio_cb_write: enable}
   EXPECT_EQ(job.aggregate, Aggregate::disjoint_max);
   EXPECT_EQ(job.nan, NanPolicy::allow);
   EXPECT_EQ(job.out_dtype, base::Dtype::bf16);
-  EXPECT_THAT(job.outputs, ElementsAre("dir/merged.h5", "/scratch/merged.hdf5", "dir/merged", "other"));
+  EXPECT_THAT(job.outputs,
+              ElementsAre("dir/merged.h5", "/scratch/merged.hdf5", "dir/merged", "other"));
   EXPECT_EQ(job.output_hints.alignment, base::Bytes{4U << 20U});
   EXPECT_THAT(job.output_hints.mpi_io,
               ElementsAre(Pair("romio_cb_write", "enable"), Pair("striping_factor", "16")));
