@@ -18,7 +18,7 @@ template <std::unsigned_integral Number>
 std::string little_endian(Number value) {
   std::string bytes;
   for (std::size_t byte = 0; byte < sizeof(value); ++byte) {
-    bytes += static_cast<char>(value >> (8 * byte) & 0xffU);
+    bytes += static_cast<char>(std::uint64_t{value} >> (8 * byte) & 0xffU);
   }
   return bytes;
 }
