@@ -46,6 +46,11 @@ class Long(Tiny):
         self.partial = pathlib.Path(f"{self.target}.partial")
         self.expected = self.whole(self.root / "expected.h5")
 
+    def run(self, *options, ranks=None, **how):
+        ranks = ranks or self.context.ranks
+        return self.context.run("merge", "job.yaml", "--output", self.target, "-q", *options, ranks=ranks,
+                                launcher=ranks > 1, **how)
+
     def whole(self, output):
         """The digest of an uninterrupted merge, and what it counted."""
         outcome = self.context.run("merge", "job.yaml", "--output", output, "-q", ranks=1, launcher=False)
@@ -77,7 +82,8 @@ class Long(Tiny):
 
     def stopped_by(self, fault, *options, ranks=None):
         """A run in which a system call raises SIGUSR1 on one rank: exit 75 and the line that says how to go on."""
-        environment = failing(self.context, sends=signal.SIGUSR1, rank=(ranks or self.context.ranks) - 1, **fault)
+        where = {"rank": (ranks or self.context.ranks) - 1, **fault}
+        environment = failing(self.context, sends=signal.SIGUSR1, **where)
         outcome = self.run(*ROUNDS, *options, environment=environment, ranks=ranks or self.context.ranks)
         expect(outcome.code == STOPPED and not outcome.late, outcome.describe())
         lines = [line for line in outcome.err_lines if line.startswith("mpimerge: ")]
@@ -246,7 +252,7 @@ for moment_name, (moment_fault, moment_rank) in KILLED_AT.items():
 # Signals that are obeyed.
 
 SELECTING = {"call": "pread", "path": "code/model", "after": 1}
-MERGING = {"call": "pwrite", "path": "merged.h5.partial", "after": 3}
+MERGING = {"call": "pwrite", "path": "journal.new", "after": 3, "rank": 0}  # a journal per round
 
 
 @cases.case("stop")
@@ -274,7 +280,7 @@ def a_signal_while_merging_stops_after_the_round(context):
 def every_signal_of_the_contract_stops(context):
     long = Long(context)
     for wanted in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
-        environment = failing(context, sends=wanted, rank=0, **MERGING)
+        environment = failing(context, sends=wanted, **MERGING)
         outcome = long.run(*ROUNDS, "--overwrite", environment=environment)
         expect(outcome.code == STOPPED and f"stopped by {wanted.name}" in outcome.err, outcome.describe())
     long.resumes()
@@ -307,7 +313,7 @@ def the_journal_may_lie_on_another_file_system(context):
     long = Long(context)
     shared = pathlib.Path("/dev/shm") / f"{long.root.name}.journal"
     try:
-        environment = failing(context, sends=signal.SIGUSR1, rank=0, **MERGING)
+        environment = failing(context, sends=signal.SIGUSR1, **MERGING)
         outcome = long.run(*ROUNDS, "--journal", shared, environment=environment)
         expect(outcome.code == STOPPED and shared.is_file() and not long.journal.exists(), outcome.describe())
         long.resumes("--journal", shared)
