@@ -70,7 +70,8 @@ std::vector<char> gather_bytes(const Comm& comm, std::span<const char> bytes) {
   constexpr int kTag = 0;
   std::uint64_t length = bytes.size();
   std::vector<std::uint64_t> lengths(comm.is_root() ? static_cast<std::size_t>(comm.ranks()) : 0);
-  check(MPI_Gather(&length, 1, MPI_UINT64_T, lengths.data(), 1, MPI_UINT64_T, 0, comm.get()));
+  constexpr int kBytes = sizeof(length);
+  check(MPI_Gather(&length, kBytes, MPI_BYTE, lengths.data(), kBytes, MPI_BYTE, 0, comm.get()));
   if (!comm.is_root()) {
     for (std::size_t begin = 0; begin < bytes.size(); begin += kPiece) {
       const auto piece = bytes.subspan(begin, std::min(kPiece, bytes.size() - begin));

@@ -94,7 +94,7 @@ bool exchange(const path& partial, const path& name) {
 }  // namespace
 
 path directory_name(const path& name) {
-  const path plain = name.has_filename() ? name : name.parent_path();
+  path plain = name.has_filename() ? name : name.parent_path();
   const path last = plain.filename();
   if (last.empty() || last == "." || last == "..")
     fail(name, "is not the name of a directory that could be made; choose another output");
