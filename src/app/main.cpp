@@ -19,6 +19,8 @@
 
 #include "app/cli.hpp"
 #include "app/commands/commands.hpp"
+#include "app/same_command.hpp"
+#include "app/standard_streams.hpp"
 
 namespace mpimerge::app {
 namespace {
@@ -31,7 +33,9 @@ template <class... Handlers>
 Overload(Handlers...) -> Overload<Handlers...>;  // clang before 17 does not deduce it
 
 int run(const comm::Comm& world, int argc, char** argv) {
-  const Command command = parse_command_line(argc, argv);
+  Command command;
+  comm::collectively(world, "command line", [&] { command = parse_command_line(argc, argv); });
+  agree_on_command_line(world, argc, argv);
   base::start_log(world.rank(), world.ranks(), command.verbosity);
   if (!command.log_directory.empty()) {
     comm::collectively(world, "log", [&] {
@@ -39,19 +43,24 @@ int run(const comm::Comm& world, int argc, char** argv) {
     });
   }
   return std::visit(
-      Overload{
-          [&](const Message& message) {
-            if (world.is_root()) std::fputs(message.text.c_str(), stdout);
-            return 0;
-          },
-          [&](const MergeOptions& options) { return run_merge(world, options, command.verbosity); },
-          [&](const PlanOptions& options) { return run_plan(world, options); },
-          [&](const InspectOptions& options) { return run_inspect(world, options); },
-          [&](const VerifyOptions& options) { return run_verify(world, options); },
-          [&](const DiffOptions& options) { return run_diff(world, options); },
-          [&](const ConvertOptions& options) {
-            return run_convert(world, options, command.verbosity);
-          }},
+      Overload{[&](const Message& message) {
+                 comm::collectively(world, "print", [&] {
+                   if (world.is_root()) print_result(message.text);
+                 });
+                 return 0;
+               },
+               [&](const MergeOptions& options) {
+                 // Who reads the log may go away (`| head`); a merge of hours goes on.
+                 std::signal(SIGPIPE, SIG_IGN);
+                 return run_merge(world, options, command.verbosity);
+               },
+               [&](const PlanOptions& options) { return run_plan(world, options); },
+               [&](const InspectOptions& options) { return run_inspect(world, options); },
+               [&](const VerifyOptions& options) { return run_verify(world, options); },
+               [&](const DiffOptions& options) { return run_diff(world, options); },
+               [&](const ConvertOptions& options) {
+                 return run_convert(world, options, command.verbosity);
+               }},
       command.what);
 }
 
@@ -59,7 +68,7 @@ int run(const comm::Comm& world, int argc, char** argv) {
 void print_error(const std::string& message) {
   std::istringstream lines(message);
   for (std::string line; std::getline(lines, line);)
-    fmt::print(stderr, "mpimerge: error: {}\n", line);
+    std::fputs(fmt::format("mpimerge: error: {}\n", line).c_str(), stderr);
 }
 
 // What every rank knows of ends normally, with one code; what one rank is alone with ends the job.
@@ -82,6 +91,7 @@ int guarded(const comm::Comm& world, int argc, char** argv) {
 
 int main(int argc, char** argv) {
   using namespace mpimerge;
+  app::open_standard_streams();
   std::signal(SIGXFSZ,
               SIG_IGN);  // a file size limit (ulimit -f) is then an error of the write, not a kill
   hdf5::start_library();

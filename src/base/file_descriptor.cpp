@@ -12,12 +12,13 @@
 
 #include "mpimerge/base/error.hpp"
 #include "mpimerge/base/narrow.hpp"
+#include "mpimerge/base/text.hpp"
 
 namespace mpimerge::base {
 namespace {
 
 [[noreturn]] void fail(const std::filesystem::path& path, const std::string& what) {
-  throw Error(ErrorKind::input, fmt::format("{}: {}", path.string(), what));
+  throw Error(ErrorKind::input, fmt::format("{}: {}", printable_path(path), what));
 }
 
 struct stat status_of(const FileDescriptor& file, const std::filesystem::path& path) {
@@ -36,10 +37,11 @@ void FileDescriptorTraits::close(int descriptor) noexcept { ::close(descriptor);
 FileDescriptor open_for_reading(const std::filesystem::path& path) {
   // O_NONBLOCK: opening a FIFO without a writer must return, so that it can be refused.
   FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
-  if (!file) fail(path, std::strerror(errno));
+  constexpr auto kSpecial = "is not a regular file (a device, FIFO or socket)";
+  if (!file) fail(path, errno == ENXIO ? kSpecial : std::strerror(errno));
   const auto mode = status_of(file, path).st_mode;
   if (S_ISDIR(mode)) fail(path, "is a directory; expected a regular file");
-  if (!S_ISREG(mode)) fail(path, "is not a regular file (a device, FIFO or socket)");
+  if (!S_ISREG(mode)) fail(path, kSpecial);
   return file;
 }
 

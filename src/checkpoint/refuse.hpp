@@ -16,8 +16,8 @@ namespace mpimerge::checkpoint {
 template <class... Args>
 [[noreturn]] void refuse(const std::filesystem::path& file, fmt::format_string<Args...> text,
                          Args&&... args) {
-  throw base::Error(base::ErrorKind::input,
-                    file.string() + ": " + fmt::format(text, std::forward<Args>(args)...));
+  throw base::Error(base::ErrorKind::input, base::printable_path(file) + ": " +
+                                                fmt::format(text, std::forward<Args>(args)...));
 }
 
 /// Local. Text from a file, for one line of a message: `text`.

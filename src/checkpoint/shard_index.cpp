@@ -30,8 +30,7 @@ bool stays_inside(const std::string& name) {
   const std::filesystem::path path(name);
   const bool plain = path.has_filename() && path.is_relative() && path != "." &&
                      path.lexically_normal().native() == name;
-  const bool printable = std::ranges::none_of(
-      name, [](unsigned char letter) { return letter < 0x20 || letter == 0x7f; });
+  const bool printable = base::printable_path(path) == name;
   return plain && printable && std::ranges::find(path, "..") == path.end();
 }
 

@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include "mpimerge/base/text.hpp"
+
 namespace mpimerge::hdf5::call {
 namespace {
 
@@ -58,7 +60,9 @@ void fail(const std::string& what) {
   Reasons reasons;
   H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, note_reason, &reasons);
   if (reasons.innermost.empty()) reasons.innermost = "it gave no reason";
-  throw Failure(fmt::format("HDF5 could not {}: {}", what, reasons.innermost), reasons.no_space);
+  // It may quote names from the file.
+  throw Failure(fmt::format("HDF5 could not {}: {}", what, base::printable(reasons.innermost, 400)),
+                reasons.no_space);
 }
 
 void leave_exit_alone() { check(H5dont_atexit(), "leave the end of the process alone"); }
@@ -138,6 +142,26 @@ H5D_layout_t layout(const Properties& creation) {
   return layout;
 }
 
+std::size_t virtual_sources(const Properties& creation) {
+  std::size_t sources = 0;
+  check(H5Pget_virtual_count(creation.get(), &sources), "count what a virtual dataset shows");
+  return sources;
+}
+
+std::string virtual_source_file(const Properties& creation, std::size_t which) {
+  const ssize_t bytes = check(H5Pget_virtual_filename(creation.get(), which, nullptr, 0),
+                              "tell what a virtual dataset shows");
+  std::string file(static_cast<std::size_t>(bytes) + 1, '\0');
+  check(H5Pget_virtual_filename(creation.get(), which, file.data(), file.size()),
+        "tell what a virtual dataset shows");
+  file.pop_back();
+  return file;
+}
+
+int external_files(const Properties& creation) {
+  return check(H5Pget_external_count(creation.get()), "count the files of a dataset");
+}
+
 H5D_mpio_actual_io_mode_t actual_io_mode(const Properties& transfer) {
   H5D_mpio_actual_io_mode_t mode{};
   check(H5Pget_mpio_actual_io_mode(transfer.get(), &mode), "tell the mode of a transfer");
@@ -169,6 +193,12 @@ H5I_type_t kind(const Object& object) {
   const H5I_type_t kind = H5Iget_type(object.get());
   if (kind == H5I_BADID) fail("tell what an object is");
   return kind;
+}
+
+H5L_type_t link_type(const File& file, const std::string& path) {
+  H5L_info_t info{};
+  if (H5Lget_info(file.get(), path.c_str(), &info, H5P_DEFAULT) < 0) fail("find " + path);
+  return info.type;
 }
 
 void visit_links(const Group& group, H5L_iterate_t visit, void* data) {

@@ -46,6 +46,9 @@ void set_virtual(const Properties& creation, const Space& shown, const std::stri
                  const Space& source);
 void set_collective_transfer(const Properties& transfer);
 H5D_layout_t layout(const Properties& creation);
+std::size_t virtual_sources(const Properties& creation);
+std::string virtual_source_file(const Properties& creation, std::size_t which);
+int external_files(const Properties& creation);
 H5D_mpio_actual_io_mode_t actual_io_mode(const Properties& transfer);
 /// The causes on this rank and those on all ranks, as one set of bits.
 std::uint32_t no_collective_cause(const Properties& transfer);
@@ -55,6 +58,7 @@ Group create_group(const File& file, const std::string& path, const Properties& 
 Group open_group(const File& file, const std::string& path);
 Object open_object(const Group& group, const std::string& path);
 H5I_type_t kind(const Object& object);
+H5L_type_t link_type(const File& file, const std::string& path);
 void visit_links(const Group& group, H5L_iterate_t visit, void* data);
 
 // datasets

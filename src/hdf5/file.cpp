@@ -1,11 +1,14 @@
 #include "mpimerge/hdf5/file.hpp"
 
+#include <cstddef>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include <fmt/format.h>
 #include <hdf5.h>
 
+#include "mpimerge/base/text.hpp"
 #include "mpimerge/hdf5/library.hpp"
 
 #include "hdf5/calls.hpp"
@@ -30,6 +33,22 @@ herr_t note_link(hid_t /*group*/, const char* path, const H5L_info_t* info, void
     return -1;  // no memory: an exception may not pass through HDF5
   }
   return 0;
+}
+
+// HDF5 may open the files that a virtual dataset shows as soon as it is asked for its shape, and
+// would wait for a FIFO among them. Asking how the dataset is stored opens nothing.
+bool uses_other_files(const Dataset& dataset) {
+  const Properties creation = call::creation_properties(dataset);
+  if (call::layout(creation) != H5D_VIRTUAL) return call::external_files(creation) > 0;
+  for (std::size_t which = 0; which < call::virtual_sources(creation); ++which) {
+    if (call::virtual_source_file(creation, which) != ".") return true;
+  }
+  return false;
+}
+
+// `path` comes from the file.
+[[noreturn]] void refuse(const std::string& path, std::string_view what) {
+  throw Failure(fmt::format("{} {}", base::printable(path), what), false);
 }
 
 }  // namespace
@@ -64,19 +83,22 @@ void create_group(const File& file, const std::string& path) {
 void for_each_dataset(
     const File& file, const std::string& group,
     const std::function<void(const std::string& path, const Dataset& dataset)>& use) {
+  if (call::link_type(file, group) != H5L_TYPE_HARD) refuse(group, "is a soft or external link");
   const Group top = call::open_group(file, group);
   Visit visit;
   call::visit_links(top, note_link, &visit);
   if (!visit.refused.empty()) {
-    throw Failure(fmt::format("{}/{} is a soft or external link", group, visit.refused), false);
+    refuse(fmt::format("{}/{}", group, visit.refused), "is a soft or external link");
   }
   for (const std::string& path : visit.paths) {
     Object object = call::open_object(top, path);
     const H5I_type_t kind = call::kind(object);
     if (kind == H5I_DATASET) {
-      use(path, Dataset(object.release()));
+      const Dataset dataset(object.release());
+      if (uses_other_files(dataset)) refuse(fmt::format("{}/{}", group, path), "uses other files");
+      use(path, dataset);
     } else if (kind != H5I_GROUP) {
-      throw Failure(fmt::format("{}/{} is neither a group nor a dataset", group, path), false);
+      refuse(fmt::format("{}/{}", group, path), "is neither a group nor a dataset");
     }
   }
 }

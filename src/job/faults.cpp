@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <span>
 #include <tuple>
 #include <utility>
 
@@ -32,8 +33,11 @@ void Faults::throw_if_any() const {
   std::ranges::stable_sort(sorted, std::less{}, [](const Fault& fault) {
     return std::tuple(fault.place.set, fault.place.line);
   });
+  const std::size_t told = std::min(sorted.size(), kMostFaultsTold);
   std::string text;
-  for (const Fault& fault : sorted) text += (text.empty() ? "" : "\n") + fault.text;
+  for (const Fault& fault : std::span(sorted).first(told))
+    text += (text.empty() ? "" : "\n") + fault.text;
+  if (told < sorted.size()) text += fmt::format("\n{}: and {} more", file_, sorted.size() - told);
   throw base::Error(base::ErrorKind::job, text);
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,6 +13,9 @@ struct Place {
   int set = -1;  ///< which `--set`, from 0; -1 in the file
 };
 
+/// Of more, the rest is only counted: then the file is no job, and nobody reads on.
+inline constexpr std::size_t kMostFaultsTold = 100;
+
 /// Every fault of one job, to be reported together.
 class Faults {
  public:
@@ -22,8 +26,8 @@ class Faults {
   /// Local. Notes a fault. `key` is the dotted path of the key, empty for the file as a whole.
   void add(Place place, std::string_view key, std::string_view message);
 
-  /// Local. Throws Error{job} with one line per fault, those of the file first and by line, or
-  /// returns.
+  /// Local. Throws Error{job} with one line per fault, those of the file first and by line, up to
+  /// kMostFaultsTold, or returns.
   void throw_if_any() const;
 
  private:

@@ -23,10 +23,6 @@ namespace {
 constexpr base::Bytes kMaxJobFileBytes{std::uint64_t{16} << 20};
 constexpr std::string_view kExpectedRoot = "expected a map with merge_method, base_model, models";
 
-std::string name_for_messages(const std::filesystem::path& file) {
-  return base::printable(file.string(), 4096);
-}
-
 std::string read_text(const std::filesystem::path& file) {
   const base::FileDescriptor opened = base::open_for_reading(file);
   const base::Bytes bytes = base::file_size(opened, file);
@@ -34,7 +30,8 @@ std::string read_text(const std::filesystem::path& file) {
     throw base::Error(
         base::ErrorKind::job,
         fmt::format("{}: the job file has {}; expected at most {}; is it a checkpoint?",
-                    file.string(), base::human_bytes(bytes), base::human_bytes(kMaxJobFileBytes)));
+                    base::printable_path(file), base::human_bytes(bytes),
+                    base::human_bytes(kMaxJobFileBytes)));
   }
   std::string text(base::narrow<std::size_t>(bytes.value()), '\0');
   base::read_exactly(opened, file, base::Bytes{0}, std::as_writable_bytes(std::span(text)));
@@ -79,7 +76,7 @@ Job parse_job(std::string_view yaml, const std::filesystem::path& file,
     sets.push_back(parse_set_override(text));
     set_keys.push_back(sets.back().key);
   }
-  Faults faults(name_for_messages(file), std::move(set_keys));
+  Faults faults(base::printable_path(file), std::move(set_keys));
   Node root = read_root(yaml, faults);
   for (std::size_t i = 0; i < sets.size(); ++i) apply(sets[i], base::narrow<int>(i), root, faults);
   Job job = read_job(root, file.parent_path(), faults);

@@ -140,6 +140,15 @@ void read_types(Section& root, Job& job) {
 
 // --- models ------------------------------------------------------------------------------------
 
+/// Local. A path as the job spells it. With a line break in it, every message that names it would
+/// look like two.
+std::optional<std::string> read_path(const Value& value, std::string_view expected) {
+  auto spelled = value.text(expected);
+  if (!spelled || spelled->find_first_of("\r\n") == std::string::npos) return spelled;
+  value.fault_expected("a path without line breaks");
+  return std::nullopt;
+}
+
 /// Local. A model's path as the job spells it.
 std::optional<std::string> read_model_path(const Value& value) {
   if (value.node().kind == Node::Kind::map) {
@@ -147,7 +156,7 @@ std::optional<std::string> read_model_path(const Value& value) {
                          "mergekit's map form of a model is not supported by this version");
     return std::nullopt;
   }
-  auto spelled = value.text("a path");
+  auto spelled = read_path(value, "a path");
   if (spelled) *spelled = without_trailing_slashes(std::move(*spelled));
   return spelled;
 }
@@ -252,7 +261,7 @@ class JobReader {
   }
 
   void read_output(const Value& value, std::string_view expected) {
-    auto spelled = value.text(expected);
+    auto spelled = read_path(value, expected);
     if (!spelled) return;
     const bool is_directory = spelled->ends_with('/');
     *spelled = without_trailing_slashes(std::move(*spelled));

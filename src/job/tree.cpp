@@ -351,7 +351,7 @@ Node read_tree(std::string_view yaml, int set, std::string_view key, Faults& fau
         error.mark.is_null() ? 1 : line_of(error.mark),
         fmt::format(
             "not valid YAML: {}; check indentation (spaces, no tabs), colons, brackets and quotes",
-            error.msg));
+            base::printable(error.msg, 400)));
   }
   return builder.take_root();
 }

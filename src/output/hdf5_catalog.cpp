@@ -29,7 +29,8 @@ using std::filesystem::path;
 constexpr std::array<unsigned char, 8> kSignature{0x89, 'H', 'D', 'F', '\r', '\n', 0x1a, '\n'};
 
 [[noreturn]] void fail(const path& file, const std::string& what) {
-  throw base::Error(base::ErrorKind::input, fmt::format("{}: {}", file.string(), what));
+  throw base::Error(base::ErrorKind::input,
+                    fmt::format("{}: {}", base::printable_path(file), what));
 }
 
 bool has_signature(const base::FileDescriptor& file, const path& name) {
@@ -78,6 +79,7 @@ class Reader {
               [](const checkpoint::TensorInfo& a, const checkpoint::TensorInfo& b) {
                 return std::tie(a.offset, a.bytes, a.name) < std::tie(b.offset, b.bytes, b.name);
               });
+    check_apart(catalog.tensors);
     return catalog;
   }
 
@@ -136,6 +138,19 @@ class Reader {
                dataset_path(*dtype), shape[0], offset->value(), file_bytes_.value()));
     }
     stored_[*dtype] = {base::Elements{shape[0]}, *offset};
+  }
+
+  // In the order of the file. Tensors that share bytes could add up to more than any file has.
+  void check_apart(const std::vector<checkpoint::TensorInfo>& tensors) const {
+    const checkpoint::TensorInfo* last = nullptr;
+    for (const checkpoint::TensorInfo& tensor : tensors) {
+      if (tensor.bytes == base::Bytes{}) continue;
+      if (last != nullptr && tensor.offset < last->offset + last->bytes) {
+        fail(name_, fmt::format("tensor `{}` overlaps tensor `{}`", base::printable(tensor.name),
+                                base::printable(last->name)));
+      }
+      last = &tensor;
+    }
   }
 
   checkpoint::TensorInfo read_tensor(const std::string& tensor,

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "mpimerge/base/checked.hpp"
 #include "mpimerge/base/error.hpp"
 #include "mpimerge/base/text.hpp"
 
@@ -25,6 +26,10 @@ constexpr std::uint64_t kSmallestBlock = 16;
 constexpr std::uint64_t kBlocksPerRank = 8;
 // Below this a read or a write costs more in calls than in bytes.
 constexpr std::uint64_t kSmallestChunkBytes = 4096;
+
+// What all models of a job may hold together: an exbibyte. A header can claim more, in a file that
+// is one large hole; then sums over models, ranks and wider types would leave 64 bits.
+constexpr std::uint64_t kMostBytes = std::uint64_t{1} << 60;
 
 [[noreturn]] void refuse(const std::string& message) {
   throw base::Error(base::ErrorKind::input, message);
@@ -85,6 +90,19 @@ std::vector<const TensorInfo*> match(const Catalog& base, const Index& base_inde
   return matched;
 }
 
+// Adds the model's bytes to `total`.
+void check_size(const Catalog& catalog, std::uint64_t& total) {
+  for (const TensorInfo& tensor : catalog.tensors) {
+    const auto sum = base::checked_add(total, tensor.bytes.value());
+    if (!sum || *sum > kMostBytes) {
+      refuse(fmt::format(
+          "{}: up to its tensor `{}` the models hold more than {}; is the header damaged?",
+          catalog.path, base::printable(tensor.name), base::human_bytes(base::Bytes{kMostBytes})));
+    }
+    total = *sum;
+  }
+}
+
 Dtype output_type(const Request& request, const TensorInfo& tensor) {
   return base::is_merged(tensor.dtype) && request.out_dtype ? *request.out_dtype : tensor.dtype;
 }
@@ -125,6 +143,9 @@ std::uint64_t trim_rank(base::Elements parameters, double density) {
 }
 
 Plan build_plan(const Request& request, const Catalog& base, const std::vector<Catalog>& tasks) {
+  std::uint64_t total_bytes = 0;
+  check_size(base, total_bytes);
+  for (const Catalog& task : tasks) check_size(task, total_bytes);
   const Index base_index = index_by_name(base);
   std::vector<std::vector<const TensorInfo*>> models(1);
   for (const TensorInfo& tensor : base.tensors) models[0].push_back(&tensor);

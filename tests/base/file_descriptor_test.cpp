@@ -8,7 +8,9 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 
 #include "mpimerge/base/error.hpp"
 
@@ -103,6 +105,24 @@ TEST_F(FileDescriptorTest, RefusesAFifoWithoutWaitingForAWriter) {
 TEST_F(FileDescriptorTest, RefusesADevice) {
   EXPECT_THAT(input_error_of([] { open_for_reading("/dev/null"); }),
               HasSubstr("not a regular file"));
+}
+
+TEST_F(FileDescriptorTest, RefusesASocket) {
+  const auto path = directory_ / "socket";
+  const FileDescriptor socket(::socket(AF_UNIX, SOCK_STREAM, 0));
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  path.string().copy(address.sun_path, sizeof(address.sun_path) - 1);
+  ASSERT_EQ(::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)), 0);
+
+  const std::string error = input_error_of([&] { open_for_reading(path); });
+
+  EXPECT_THAT(error, AllOf(HasSubstr(path.string()), HasSubstr("not a regular file")));
+}
+
+TEST_F(FileDescriptorTest, KeepsAStrangeNameOnOneLine) {
+  EXPECT_THAT(input_error_of([&] { open_for_reading(directory_ / "two\nlines"); }),
+              HasSubstr("two\\x0alines: No such file"));
 }
 
 TEST_F(FileDescriptorTest, FollowsALinkToAFile) {

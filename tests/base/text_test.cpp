@@ -71,6 +71,43 @@ TEST(Printable, KeepsControlCharactersOffTheTerminal) {
   EXPECT_EQ(printable(std::string_view("a\0b", 3)), "a\\x00b");
 }
 
+TEST(Printable, KeepsControlCharactersBeyondAsciiOffTheTerminal) {
+  EXPECT_EQ(printable("a\xc2\x9b[2J"), "a\\xc2\\x9b[2J");  // one character that means ESC [
+  EXPECT_EQ(printable("\xc2\x85\xc2\xa0"), "\\xc2\\x85\xc2\xa0");
+}
+
+TEST(Printable, ShowsBytesThatAreNoUtf8) {
+  EXPECT_EQ(printable("\x9b[2J\xff"), "\\x9b[2J\\xff");
+  EXPECT_EQ(printable("\xc3("), "\\xc3(");
+  EXPECT_EQ(printable("a\xe2\x82"), "a\\xe2\\x82");
+}
+
+TEST(Printable, CutsBetweenCharacters) {
+  EXPECT_EQ(printable("abc\xc3\xa4\xc3\xb6", 4), "abc\xc3\xa4...");
+}
+
+TEST(PrintablePath, IsNeverCut) {
+  EXPECT_EQ(printable_path("/" + std::string(4000, 'x') + "\n"),
+            "/" + std::string(4000, 'x') + "\\x0a");
+}
+
+TEST(CharacterBytes, CountsOneCharacterOfUtf8) {
+  constexpr std::string_view kText = "a\xc3\xa4\xe2\x82\xac\xf0\x9f\x99\x82";
+  EXPECT_EQ(character_bytes(kText, 0), 1U);
+  EXPECT_EQ(character_bytes(kText, 1), 2U);
+  EXPECT_EQ(character_bytes(kText, 3), 3U);
+  EXPECT_EQ(character_bytes(kText, 6), 4U);
+  EXPECT_EQ(character_bytes(std::string_view("\0", 1), 0), 1U);
+}
+
+TEST(CharacterBytes, IsNothingWhereNoneBegins) {
+  EXPECT_EQ(character_bytes("", 0), 0U);
+  EXPECT_EQ(character_bytes("\xc3\xa4", 1), 0U);
+  EXPECT_EQ(character_bytes("\xc3", 0), 0U);
+  EXPECT_EQ(character_bytes("\xed\xa0\x80", 0), 0U);  // half of a UTF-16 pair
+  EXPECT_EQ(character_bytes("\xc0\x80", 0), 0U);      // longer than need be
+}
+
 TEST(Printable, CutsLongText) {
   EXPECT_EQ(printable(std::string(10, 'x'), 10), std::string(10, 'x'));
   EXPECT_EQ(printable(std::string(11, 'x'), 10), std::string(10, 'x') + "...");

@@ -1,7 +1,7 @@
 // A library to be loaded before the C library (LD_PRELOAD): it lets chosen system calls of a chosen
 // rank fail, or come late, or be the last thing that it does.
 //
-//   FAULT_CALL   open | pread | pwrite | fallocate | fsync | rename
+//   FAULT_CALL   open | pread | pwrite | fallocate | fsync | rename | flock
 //   FAULT_PATH   calls on files whose path contains this, or ends with it if a $ stands behind
 //   FAULT_ERRNO  the number of the error; 0: the call moves no bytes, as at the end of a file
 //   FAULT_DELAY  milliseconds: the calls come so much later, and do not fail
@@ -22,6 +22,7 @@
 
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -122,6 +123,11 @@ ssize_t pwrite(int file, const void* from, size_t bytes, off_t offset) {
 ssize_t pwrite64(int file, const void* from, size_t bytes, off64_t offset) {
   if (fails("pwrite", file)) return failure();
   return real<ssize_t(int, const void*, size_t, off64_t)>("pwrite64")(file, from, bytes, offset);
+}
+
+int flock(int file, int operation) {
+  if (fails("flock", file)) return static_cast<int>(failure());
+  return real<int(int, int)>("flock")(file, operation);
 }
 
 int fallocate(int file, int mode, off_t offset, off_t bytes) {

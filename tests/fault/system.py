@@ -23,6 +23,11 @@ def unprivileged():
     return before
 
 
+def shell(script):
+    """Words before a command: a shell that prepares something and then becomes the command, which is its "$@"."""
+    return ["sh", "-c", script, "sh"]
+
+
 def on_disk(context, directory, options, instead):
     """A run that sees a file system of its own, mounted with `options`, at `directory`.
 

@@ -95,6 +95,10 @@ INSTANTIATE_TEST_SUITE_P(
              5,
              {": output: ", "an escape that makes a control"}},
         Case{"EscapedByteThatIsNoUtf8", with("output: \"a\\N.h5\"\n"), 5, {"or no UTF-8"}},
+        Case{"EscapeThatIsNone",
+             with("output: \"a\\\xc2\x9b.h5\"\n"),
+             5,
+             {"unknown escape character: \\xc2;"}},
         Case{"LoneCarriageReturn", with("output: a\rb.h5\n"), 5, {"byte 0x0d"}},
         Case{"ControlCharacter", with("nan: error\x04\n"), 5, {"byte 0x04"}}),
     name_of);
@@ -156,6 +160,10 @@ INSTANTIATE_TEST_SUITE_P(
              "merge_method: ties\nbase_model:\nmodels: [{model: a}]\n",
              2,
              {"found no value", "expected a path"}},
+        Case{"BaseOfTwoLines",
+             "merge_method: ties\nbase_model: |\n  a\nmodels: [{model: a}]\n",
+             2,
+             {"found `a\\x0a`", "without line breaks"}},
         Case{"BaseEmptyText",
              "merge_method: ties\nbase_model: ''\nmodels: [{model: a}]\n",
              2,
@@ -317,6 +325,10 @@ INSTANTIATE_TEST_SUITE_P(
              5,
              {"found `merged.h5/`", "any other for a directory"}},
         Case{"OutputNothingButSuffix", with("output: .h5\n"), 5, {"found `.h5`"}},
+        Case{"OutputOfTwoLines",
+             with("output: \"a\\nb.h5\"\n"),
+             5,
+             {"found `a\\x0ab.h5`", "without line breaks"}},
         Case{"OutputEmpty", with("output:\n"), 5, {"found no value"}},
         Case{"OutputEmptyList", with("output: []\n"), 5, {"found an empty list"}},
         Case{"OutputAMap", with("output: {a: b}\n"), 5, {"found a map"}},
@@ -405,6 +417,15 @@ foo: 1
                                            "dir/job.yaml:14: foo: "};
   ASSERT_EQ(faults.size(), starts.size()) << testing::PrintToString(faults);
   for (std::size_t i = 0; i < starts.size(); ++i) EXPECT_THAT(faults[i], StartsWith(starts[i]));
+}
+
+TEST(Faults, BeyondAHundredAreCounted) {
+  std::string keys;
+  for (int number = 0; number < 250; ++number) keys += "a" + std::to_string(number) + ": 1\n";
+  const auto faults = faults_of(with(keys));
+  ASSERT_EQ(faults.size(), 101U);
+  EXPECT_THAT(faults[99], StartsWith("dir/job.yaml:104: a99: unknown key"));
+  EXPECT_EQ(faults[100], "dir/job.yaml: and 150 more");
 }
 
 TEST(Faults, DoNotRepeatForTheSecondOfTwoEqualKeys) {

@@ -139,7 +139,8 @@ TEST(SetOverride, GivesATextThatReadsAsTheSameJob) {
   const std::string yaml =
       "merge_method: ties\nbase_model: \"a: b # \\\"c\\\"\"\nmodels:\n"
       "  - &first {model: 'null', parameters: &p {weight: '0.5'}}\n"
-      "  - {model: \"gr\xc3\xbc\xc3\x9f\\n\\t\", parameters: *p}\noutput_hints: {cb_nodes: 007}\n";
+      "  - {model: \"gr\xc3\xbc\xc3\x9f\\t\", parameters: *p}\noutput_hints: {cb_nodes: 007, two: "
+      "\"a\\nb\"}\n";
   const Job once = parse(yaml, {"parameters.lambda=1e-3"});
   const Job again = parse(once.text);
   EXPECT_EQ(again.base_path, once.base_path);

@@ -120,6 +120,14 @@ TEST_F(Catalog, RefusesATensorOutsideItsDataset) {
   }
 }
 
+TEST_F(Catalog, RefusesTensorsThatOverlap) {
+  // Otherwise many of them could claim the bytes of one, and add up to more than any disk holds.
+  change([](const hdf5::File& file) {
+    hdf5::write_number(hdf5::open_dataset(file, "/tensors/model.F32.weight").get(), "offset", 1);
+  });
+  EXPECT_THAT(refusal(), HasSubstr("tensor `größe/F32` overlaps tensor `model.F32.weight`"));
+}
+
 TEST_F(Catalog, RefusesATensorWhoseSizeOverflows) {
   change([](const hdf5::File& file) {
     // 2^62 bytes, as HDF5 knows them; 2^65 of the type that the attribute says.

@@ -261,6 +261,22 @@ TEST(BuildPlan, RefusesABaseWithNothingToMerge) {
   EXPECT_THAT(refusal(catalog("models/base", {}), {}), HasSubstr("models/base"));
 }
 
+// A file can be one large hole; then headers may claim what no sum of 64 bits holds.
+TEST(BuildPlan, RefusesMoreThanAnExbibyte) {
+  const auto of = [](std::uint64_t elements) {
+    return catalog("models/base",
+                   {tensor("a", Dtype::u8, {elements}), tensor("b", Dtype::f64, {1})});
+  };
+  constexpr std::uint64_t kMost = std::uint64_t{1} << 60;
+  EXPECT_NO_THROW(build_plan({}, of(kMost / 2 - 8), {renamed(of(kMost / 2 - 8), "task")}));
+  EXPECT_THAT(refusal(of(kMost / 2 - 8), {renamed(of(kMost / 2 - 7), "task")}),
+              HasSubstr("task: up to its tensor `b` the models hold more than 1.15 EB"));
+  for (const std::uint64_t elements : {kMost, kMost * 8, UINT64_MAX}) {
+    EXPECT_THAT(refusal(of(elements), {renamed(of(elements), "task")}),
+                HasSubstr("models/base: up to its tensor"));
+  }
+}
+
 TEST(BuildPlan, RefusalsShowStrangeNamesOnOneLine) {
   const auto with = [](const checkpoint::TensorInfo& strange) {
     Catalog model = small("model");

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <string>
 #include <string_view>
 
@@ -16,8 +18,14 @@ std::string human_bytes(Bytes bytes);
 /// Errors: std::invalid_argument if it is not a size of at least one byte.
 Bytes parse_bytes(std::string_view text);
 
-/// Local. Text from a file made fit for one line of a terminal: control characters as \xNN, cut
-/// after `most` bytes with "...".
+/// Local. The bytes of the UTF-8 character that begins at `position`, or 0 if none does.
+std::size_t character_bytes(std::string_view text, std::size_t position);
+
+/// Local. Text from a file made fit for one line of a terminal: control characters and bytes that
+/// are no UTF-8 as \xNN, cut after `most` bytes with "...".
 std::string printable(std::string_view text, std::size_t most = 120);
+
+/// Local. The same for the name of a file, which is never cut.
+std::string printable_path(const std::filesystem::path& path);
 
 }  // namespace mpimerge::base

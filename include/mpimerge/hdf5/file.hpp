@@ -30,9 +30,13 @@ void close_file(File file);
 /// Local. Makes one group.
 void create_group(const File& file, const std::string& path);
 
-/// Local. Opens all datasets in `group` and in the groups below, one after another, in no
-/// particular order, and hands each to `use` with its path relative to `group`.
-/// Errors: Failure for a soft or external link and for an object that is neither dataset nor group.
+/// Local. Opens all datasets in `group`, which is in the root group, and in the groups below, one
+/// after another, in no particular order, and hands each to `use` with its path relative to
+/// `group`.
+///
+/// No other file is touched, whatever this one says.
+/// Errors: Failure for a soft or external link, `group` included, for an object that is neither
+/// dataset nor group, and for a dataset that has its data in other files.
 void for_each_dataset(
     const File& file, const std::string& group,
     const std::function<void(const std::string& path, const Dataset& dataset)>& use);

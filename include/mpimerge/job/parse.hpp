@@ -17,7 +17,8 @@ namespace mpimerge::job {
 ///                   YAML.
 /// @return the job; its `text` is the file's, or with overrides the YAML that results from them
 /// Errors: Error{job} with every fault of the job, one line each, sorted by line:
-/// "FILE:LINE: key: found; expected; remedy", after them those of overrides: "--set KEY: ...".
+/// "FILE:LINE: key: found; expected; remedy", after them those of overrides: "--set KEY: ...". Of
+/// more than 100 the rest is counted.
 /// Error{job} if the file cannot be read, is larger than 16 MiB, is not UTF-8, not one YAML
 /// document, or beyond measure (64 levels, 100,000 values). Error{usage} for an override that is
 /// not KEY=VALUE or whose VALUE is not YAML.

@@ -13,7 +13,8 @@ bool is_hdf5(const std::filesystem::path& path);
 /// Local. Opens an HDF5 file that mpimerge wrote, as a checkpoint to read. Uses the serial driver
 /// and reads metadata only: /parameters/<DTYPE> are contiguous, so every tensor is a byte range.
 /// Errors: Error{input}: not HDF5, not written by mpimerge, `complete` not 1, a version too new, a
-/// dataset that is not contiguous or lies outside the file, a tensor outside its dataset.
+/// dataset that is not contiguous or lies outside the file, a tensor outside its dataset, tensors
+/// that overlap, anything that leads to another file.
 checkpoint::Catalog open_hdf5(const std::filesystem::path& path);
 
 /// What a result of mpimerge says of how it was made; empty where it says nothing.

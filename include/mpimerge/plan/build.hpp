@@ -28,7 +28,7 @@ struct Request {
 /// @param tasks  in job order; each has exactly the base's tensors, with the same shapes; floating
 ///               types may differ (the upcast to float32 is exact), all others must be the same
 /// Errors: Error{input} that names model and tensor: missing, unexpected, other shape, other kind
-/// of type, nothing floating in the base.
+/// of type, nothing floating in the base, more than an exbibyte in all models together.
 /// Cost: O(tensors × models); memory for one extent (16 bytes) per tensor and model.
 Plan build_plan(const Request& request, const checkpoint::Catalog& base,
                 const std::vector<checkpoint::Catalog>& tasks);

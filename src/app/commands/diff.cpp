@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <cstdio>
 #include <cstring>
 #include <limits>
 #include <string>
@@ -25,6 +24,7 @@
 
 #include "app/commands/commands.hpp"
 #include "app/inputs.hpp"
+#include "app/standard_streams.hpp"
 
 namespace mpimerge::app {
 namespace {
@@ -240,7 +240,9 @@ int run_diff(const comm::Comm& comm, const DiffOptions& options) {
   const bool same = comparison.structure.empty() &&
                     std::all_of(differences.count.begin(), differences.count.end(),
                                 [](std::uint64_t count) { return count == 0; });
-  if (comm.is_root()) std::fputs(describe(comparison, differences).c_str(), stdout);
+  comm::collectively(comm, "print", [&] {
+    if (comm.is_root()) print_result(describe(comparison, differences));
+  });
   return same ? 0 : 1;
 }
 

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cstdio>
 #include <map>
 #include <string>
 #include <string_view>
@@ -16,6 +15,7 @@
 
 #include "app/commands/commands.hpp"
 #include "app/inputs.hpp"
+#include "app/standard_streams.hpp"
 
 namespace mpimerge::app {
 namespace {
@@ -124,7 +124,7 @@ int run_inspect(const comm::Comm& comm, const InspectOptions& options) {
   comm::collectively(comm, "inspect", [&] {
     if (!comm.is_root()) return;
     const Catalog catalog = open_checkpoint(options.path);
-    std::fputs((options.json ? as_json(catalog) : as_table(catalog)).c_str(), stdout);
+    print_result(options.json ? as_json(catalog) : as_table(catalog));
   });
   return 0;
 }

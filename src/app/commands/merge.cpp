@@ -1,9 +1,7 @@
 #include <algorithm>
 #include <array>
 #include <csignal>
-#include <cstdio>
 #include <filesystem>
-#include <fstream>
 #include <map>
 #include <optional>
 #include <set>
@@ -15,7 +13,6 @@
 #include <vector>
 
 #include <fmt/format.h>
-#include <unistd.h>
 #include <xxhash.h>
 
 #include "mpimerge/base/error.hpp"
@@ -46,12 +43,25 @@
 #include "app/progress.hpp"
 #include "app/provenance.hpp"
 #include "app/recovery.hpp"
+#include "app/standard_streams.hpp"
 #include "app/stop.hpp"
 #include "app/summary.hpp"
+#include "app/summary_file.hpp"
 #include "app/work.hpp"
 
 namespace mpimerge::app {
 namespace {
+
+// One text per place in the file system; nothing where that cannot be told.
+std::optional<std::filesystem::path> place_of(const std::filesystem::path& file) {
+  std::error_code failed;
+  // Of a relative name that does not exist yet, weakly_canonical alone would stay relative.
+  const std::filesystem::path absolute = std::filesystem::absolute(file, failed);
+  if (failed) return std::nullopt;
+  const std::filesystem::path place = std::filesystem::weakly_canonical(absolute, failed);
+  if (failed) return std::nullopt;
+  return place;
+}
 
 // The job's outputs, or those of the command line, which are relative to the working directory.
 std::vector<std::string> choose_outputs(const job::Job& job, const MergeOptions& options) {
@@ -61,10 +71,8 @@ std::vector<std::string> choose_outputs(const job::Job& job, const MergeOptions&
   for (std::string& output : outputs) {
     output = without_last_slashes(output);
     // A name that cannot be looked up is reported where the output is made.
-    std::error_code failed;
-    const std::filesystem::path name =
-        std::filesystem::weakly_canonical(std::filesystem::absolute(output), failed);
-    if (failed || names.insert(name).second) continue;
+    const auto name = place_of(output);
+    if (!name || names.insert(*name).second) continue;
     throw base::Error(kind, fmt::format("output {}: is named twice; expected different ones",
                                         base::printable(output)));
   }
@@ -87,43 +95,42 @@ std::vector<std::string> choose_outputs(const job::Job& job, const MergeOptions&
   return outputs;
 }
 
+// Of each output also NAME.partial, which is removed before the work.
 void refuse_output_over_input(const std::vector<std::string>& outputs, const plan::Plan& plan) {
   for (const std::string& output : outputs) {
-    for (const plan::Source& source : plan.sources) {
-      for (const std::string& file : source.files) {
-        if (!takes_place_of(output, file)) continue;
-        throw base::Error(base::ErrorKind::output,
-                          fmt::format("{}: is an input of this merge, or holds one; expected "
-                                      "another name for the output",
-                                      output));
+    for (const std::string& name : {output, output + ".partial"}) {
+      for (const plan::Source& source : plan.sources) {
+        for (const std::string& file : source.files) {
+          if (!takes_place_of(name, file)) continue;
+          throw base::Error(base::ErrorKind::output,
+                            fmt::format("{}: is an input of this merge, or holds one; expected "
+                                        "another name for the output",
+                                        name));
+        }
       }
     }
   }
 }
 
-// Before the work: nobody wants to learn after hours that the account of them has no place.
-void check_summary_file(const std::string& path) {
-  if (path.empty()) return;
-  std::error_code ignored;
-  const bool exists = std::filesystem::exists(path, ignored);
-  const std::filesystem::path folder = std::filesystem::path(path).parent_path();
-  const std::string target = exists ? path : folder.empty() ? "." : folder.string();
-  if (access(target.c_str(), W_OK) == 0 && !std::filesystem::is_directory(path, ignored)) return;
-  throw base::Error(
-      base::ErrorKind::output,
-      fmt::format(
-          "{}: cannot be written (--summary); expected a file in a directory that exists and "
-          "can be written",
-          path));
-}
-
-void write_summary_file(const std::string& path, const std::string& text) {
-  std::ofstream file(path, std::ios::trunc);
-  file << text << '\n';
-  file.close();
-  if (!file)
-    throw base::Error(base::ErrorKind::output,
-                      fmt::format("{}: cannot be written (--summary)", path));
+// Summary and journal take the place of what has their name: of nothing that the merge needs or
+// makes.
+void refuse_over_others(const std::filesystem::path& file, const char* option, const Work& work) {
+  std::vector<std::string> others{work.job.file};
+  for (const std::string& output : work.job.outputs) {
+    others.push_back(output);
+    others.push_back(output + ".partial");
+  }
+  for (const plan::Source& source : work.plan.sources)
+    others.insert(others.end(), source.files.begin(), source.files.end());
+  for (const std::string& other : others) {
+    const auto place = place_of(file);
+    if (!place || place != place_of(other)) continue;
+    throw base::Error(
+        base::ErrorKind::output,
+        fmt::format("{}: is the job, an input or an output of this merge; expected a file of its "
+                    "own for {}",
+                    base::printable_path(file), option));
+  }
 }
 
 // Whether every output has its name, from a run of this very job.
@@ -137,7 +144,7 @@ bool all_finished(const job::Job& job) {
 }
 
 Work prepare(const MergeOptions& options, std::uint64_t ranks) {
-  check_summary_file(options.summary);
+  if (!options.summary.empty()) check_summary_file(options.summary);
   Work work;
   work.job = job::parse_job_file(options.job, options.overrides);
   work.job.outputs = choose_outputs(work.job, options);
@@ -145,11 +152,22 @@ Work prepare(const MergeOptions& options, std::uint64_t ranks) {
   work.plan = plan_merge(work.job, models, ranks, options.chunk);
   work.metadata = models.base.metadata;
   refuse_output_over_input(work.job.outputs, work.plan);
+  const std::filesystem::path journal_file = journal_path(options, work.job.outputs);
+  refuse_over_others(journal_file, "--journal", work);
+  if (!options.summary.empty()) {
+    refuse_over_others(options.summary, "--summary", work);
+    if (place_of(options.summary) == place_of(journal_file)) {
+      throw base::Error(base::ErrorKind::output,
+                        fmt::format("{}: is the journal of this merge; expected a file of its own "
+                                    "for --summary",
+                                    base::printable_path(options.summary)));
+    }
+  }
   output::Journal journal;
   journal.program = MPIMERGE_VERSION;
   journal.job = work.job.text;
   journal.inputs = fingerprints(models);
-  const auto earlier = earlier_run(options, journal_path(options, work.job.outputs), journal);
+  const auto earlier = earlier_run(options, journal_file, journal);
   work.finished = earlier && all_finished(work.job);
   work.journal = output::encode(earlier ? *earlier : journal);
   return work;
@@ -294,8 +312,9 @@ class MergeRun {
         work_(std::move(work)),
         journal_(output::decode_journal(work_.journal, "journal")),
         restored_(!journal_.method.empty()),
-        reads_(
-            plan::plan_reads(work_.plan, options.memory ? *options.memory : default_memory(comm))),
+        // Asked for on all ranks, also on those that were given their own: it is collective.
+        default_memory_(default_memory(comm)),
+        reads_(plan::plan_reads(work_.plan, options.memory.value_or(default_memory_))),
         passes_(merge::pass_options(work_.plan, work_.job)),
         traffic_(plan::predict_traffic(work_.plan, reads_, static_cast<std::uint64_t>(comm.rank()),
                                        passes_)),
@@ -422,12 +441,12 @@ class MergeRun {
     comm::collectively(comm_, "summary", [&] {
       if (!comm_.is_root()) return;
       recovery_->remove();
-      if (!options_.summary.empty()) write_summary_file(options_.summary, summary);
+      if (!options_.summary.empty()) write_summary_file(options_.summary, summary + "\n");
     });
     if (!comm_.is_root() || quiet_) return;
     std::string text = summary_table(report);
     for (const std::string& path : work_.job.outputs) text += fmt::format("written    {}\n", path);
-    std::fputs(text.c_str(), stdout);
+    print_account(text);
   }
 
   // On all ranks, after the last save.
@@ -458,6 +477,7 @@ class MergeRun {
   const Work work_;
   output::Journal journal_;  // what an earlier run left; moves on to recovery_
   const bool restored_;      // thresholds are known
+  const base::Bytes default_memory_;
   const plan::ReadPlan reads_;
   const plan::PassOptions passes_;
   const plan::Traffic traffic_;

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cstdio>
 #include <optional>
 #include <string>
 #include <thread>
@@ -15,6 +14,7 @@
 #include "app/commands/commands.hpp"
 #include "app/forecast.hpp"
 #include "app/memory.hpp"
+#include "app/standard_streams.hpp"
 #include "app/work.hpp"
 
 namespace mpimerge::app {
@@ -212,7 +212,7 @@ int run_plan(const comm::Comm& comm, const PlanOptions& options) {
     const Account account{
         job,    laid_out, options,
         budget, expected, smallest_resident_ranks(job, models, budget.bytes, options.merge.chunk)};
-    std::fputs((options.json ? as_json(account) : as_table(account)).c_str(), stdout);
+    print_result(options.json ? as_json(account) : as_table(account));
   });
   return 0;
 }

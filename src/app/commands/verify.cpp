@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cstdio>
 #include <span>
 #include <string>
 #include <vector>
@@ -19,6 +18,7 @@
 
 #include "app/commands/commands.hpp"
 #include "app/inputs.hpp"
+#include "app/standard_streams.hpp"
 
 namespace mpimerge::app {
 namespace {
@@ -115,11 +115,13 @@ int run_verify(const comm::Comm& comm, const VerifyOptions& options) {
     std::copy_n(gathered.begin(), gathered.size(), reinterpret_cast<char*>(all.data()));
     if (!all.empty()) report(options.path, blocks, all);
   });
-  if (!comm.is_root()) return 0;
   Bytes bytes;
   for (const output::BlockChecksums& dataset : checksums.datasets) bytes += dataset.bytes;
-  fmt::print("whole: {} of parameters in {} blocks, and all metadata\n", base::human_bytes(bytes),
-             blocks.size());
+  comm::collectively(comm, "print", [&] {
+    if (!comm.is_root()) return;
+    print_result(fmt::format("whole: {} of parameters in {} blocks, and all metadata\n",
+                             base::human_bytes(bytes), blocks.size()));
+  });
   return 0;
 }
 
