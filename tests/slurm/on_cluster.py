@@ -3,7 +3,6 @@
 
 import os
 import pathlib
-import re
 import signal
 import sys
 import time
@@ -162,11 +161,6 @@ def a_chain_merges_and_then_checks(context):
     expect(slurm.state(check) == "COMPLETED" and done.logs[1].name == f"ties-check-{check}.log", log)
     ended, began = slurm.jobs(merge)[0]["EndTime"], slurm.jobs(check)[0]["StartTime"]
     expect(ended <= began, f"the merge ended at {ended}, the check began at {began}")
-    with site.output.open("r+b") as file:  # in the middle of the parameters
-        file.seek(site.output.stat().st_size // 2)
-        byte = file.read(1)[0]
-        file.seek(-1, os.SEEK_CUR)
-        file.write(bytes([byte ^ 1]))
     done = site.submit_well("job files/ties.yaml", "--nodes=1", "--check")  # the output exists
     wait_for_state(done.ids[0], *FOR_GOOD)
     wait_for_state(done.ids[1], "CANCELLED", "FAILED")
@@ -177,10 +171,10 @@ def a_chain_merges_and_then_checks(context):
 
 @cases.case("cluster")
 def at_the_time_limit_a_merge_is_queued_again_and_goes_on(context):
-    site = SiteOnCluster(context)
-    site.slow(milliseconds=1000)
-    # SLURM counts in minutes, and is up to a minute early: the warning comes some ten seconds after the start.
-    done, number = site.submit_one("--nodes=2", "--time=1", "--signal=B:USR1@50", "--", "--chunk", "4KiB")
+    site = SiteOnCluster(context, LAUNCHER="srun --mpi=pmix")
+    site.slow(milliseconds=1000)  # 50 rounds
+    # SLURM counts limits in minutes and looks every 30 s: this warning comes 10 to 40 s after the start.
+    done, number = site.submit_one("--nodes=2", "--time=1", "--signal=B:USR1@20", "--", "--chunk", "4KiB")
     wait_for(number, 70, lambda: slurm.jobs(number)[0]["Restarts"] == "1", "queued again")
     left = sorted(path.suffix for path in site.output.parent.glob("merged.h5*"))
     expect(left == [".journal", ".partial"], f"the first run left {left}: {done.logs[0].read_text()}")
@@ -254,15 +248,16 @@ def a_killed_rank_ends_the_job(context):
 
 
 def rank_of(number, rank):
-    """The process of a rank of a job."""
-    wanted = {f"SLURM_JOB_ID={number}".encode(), f"SLURM_PROCID={rank}".encode(), b"SLURM_STEP_ID=0"}
+    """The process of a rank of a job that srun started."""
+    wanted = {f"SLURM_JOB_ID={number}".encode(), f"SLURM_PROCID={rank}".encode()}
     found = []
     for process in pathlib.Path("/proc").glob("[0-9]*"):
         try:
+            words = (process / "cmdline").read_bytes().split(b"\0")
             environment = set((process / "environ").read_bytes().split(b"\0"))
-        except OSError:
+        except OSError:  # gone, or of another user
             continue
-        if re.search(rb"\0merge\0", (process / "cmdline").read_bytes()) and {word for word in wanted if b"STEP" not in word} <= environment:
+        if b"merge" in words[:2] and wanted <= environment:
             found.append(int(process.name))
     expect(len(found) == 1, f"rank {rank} of job {number} is {found or 'not to be found'}")
     return found[0]
@@ -274,8 +269,9 @@ def main():
         with cluster.running(nodes=2, cpus=4) as slurm:
             cases.main()
     except cluster.Unavailable as reason:
-        print(f"SKIPPED: {pathlib.Path(__file__).name}: no SLURM can run here: {reason}")
-        sys.exit(1 if os.environ.get("MPIMERGE_REQUIRE_SLURM") else SKIPPED)
+        required = os.environ.get("MPIMERGE_REQUIRE_SLURM")
+        print(f"{'FAILED' if required else 'SKIPPED'}: {pathlib.Path(__file__).name}: no SLURM can run here: {reason}")
+        sys.exit(1 if required else SKIPPED)
 
 
 if __name__ == "__main__":
