@@ -1,7 +1,9 @@
 #include "mpimerge/base/log.hpp"
 
+#include <filesystem>
 #include <memory>
 #include <string>
+#include <system_error>
 #include <utility>
 
 #include <fmt/format.h>
@@ -45,6 +47,16 @@ void add_log_file(const std::string& directory, int rank, int ranks) {
   const std::string path = fmt::format("{}/rank-{:0{}}.log", directory, rank, digits);
   spdlog::logger& logger = log();
   const spdlog::level::level_enum level = logger.level();
+  // Opening would wait for who reads a FIFO, and would write into what a link leads to.
+  std::error_code ignored;
+  const auto kind = std::filesystem::symlink_status(path, ignored).type();
+  if (kind != std::filesystem::file_type::not_found &&
+      kind != std::filesystem::file_type::regular) {
+    throw Error(ErrorKind::output,
+                fmt::format("{}: is a directory, a link, a device or the like; expected a file, or "
+                            "none (--log-dir)",
+                            path));
+  }
   try {
     auto file = std::make_shared<spdlog::sinks::basic_file_sink_st>(path);
     file->set_pattern("[%Y-%m-%d %H:%M:%S.%e] %l: %v");

@@ -1,9 +1,16 @@
 #include "mpimerge/base/log.hpp"
 
+#include <filesystem>
+#include <fstream>
 #include <string>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include "mpimerge/base/error.hpp"
+
+#include "support/temp_dir.hpp"
 
 namespace mpimerge::base {
 namespace {
@@ -63,6 +70,28 @@ TEST(Log, WritesNothingToStdout) {
 
   EXPECT_THAT(testing::internal::GetCapturedStdout(), IsEmpty());
   EXPECT_THAT(err, Not(IsEmpty()));
+}
+
+TEST(LogFile, IsNeitherALinkNorWaitedFor) {
+  const test::TempDir dir;
+  std::ofstream(dir / "precious") << "precious";
+  const auto refusal = [&] {
+    try {
+      add_log_file(dir.path(), 3, 11);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::output);
+      return std::string(error.what());
+    }
+    return std::string("no error");
+  };
+
+  std::filesystem::create_symlink(dir / "precious", dir / "rank-03.log");
+  EXPECT_THAT(refusal(), HasSubstr("rank-03.log: is a directory, a link"));
+  std::filesystem::remove(dir / "rank-03.log");
+  ASSERT_EQ(::mkfifo((dir / "rank-03.log").c_str(), 0600), 0);
+  EXPECT_THAT(refusal(), HasSubstr("rank-03.log: is a directory, a link"));
+
+  EXPECT_EQ(std::filesystem::file_size(dir / "precious"), 8U);
 }
 
 }  // namespace

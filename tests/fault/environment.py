@@ -95,7 +95,9 @@ def streams(words, inside):
 def result_on_a_full_stdout(context):
     """Where stdout is what was asked for, losing it is an error."""
     tiny = Tiny(context)
-    commands = {"inspect": ["inspect", "base", "--json"], "diff": ["diff", "base", "base"], "help": ["--help"]}
+    tiny.merges(output=tiny.root / "whole.h5")
+    commands = {"inspect": ["inspect", "base", "--json"], "diff": ["diff", "base", "base"], "help": ["--help"],
+                "verify": ["verify", "whole.h5"]}
     if context.ranks == 1:
         commands["plan"] = ["plan", "job.yaml", "--ranks", "2"]
     for arguments in commands.values():

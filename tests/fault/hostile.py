@@ -24,6 +24,8 @@ def register(cases):
         cases.add("hostile", f"output-is-a-{name}", special_output(make))
         cases.add("hostile", f"partial-file-is-a-{name}", special_partial(make))
         cases.add("hostile", f"summary-is-a-{name}", special_summary(make))
+        cases.add("hostile", f"log-is-a-{name}", special_log(make))
+        cases.add("hostile", f"readme-to-convert-is-a-{name}", special_readme(make))
     for name, (words, text) in BOMBS.items():
         cases.add("hostile", name, bomb(text, words))
     for function in (job_with_the_same_fault_on_each_line, job_file_of_ten_gigabytes, model_in_the_hub_cache_merges, index_in_the_hub_cache_merges,
@@ -33,7 +35,8 @@ def register(cases):
                      same_output_by_a_relative_name, summary_that_is_a_link_is_not_followed, summary_is_replaced,
                      summary_is_the_output, summary_is_an_input, summary_is_the_job, summary_in_no_directory,
                      hdf5_parameters_behind_a_link_to_a_fifo, hdf5_tensor_that_shows_a_fifo,
-                     hdf5_name_with_control_characters, model_path_of_two_lines, model_of_an_exbibyte):
+                     hdf5_name_with_control_characters, model_path_of_two_lines, model_of_an_exbibyte,
+                     journal_that_is_none_is_kept, config_of_100000_levels):
         cases.case("hostile")(function)
 
 
@@ -107,6 +110,31 @@ def special_summary(make):
         tiny = Tiny(context)
         make(tiny.root / "summary.json")
         tiny.refused(OUTPUT, "summary.json", "--summary", options=["--summary", tiny.root / "summary.json"])
+    return check
+
+
+def special_log(make):
+    def check(context):
+        tiny = Tiny(context)
+        logs = tiny.root / "logs"
+        logs.mkdir()
+        make(logs / "rank-0.log")
+        tiny.refused(OUTPUT, "rank-0.log", "--log-dir", options=["--log-dir", logs])
+    return check
+
+
+def special_readme(make):
+    """A link that leads nowhere counts as nothing."""
+    def check(context):
+        tiny = Tiny(context)
+        (tiny.root / "base" / "config.json").write_text("{}")  # else a warning comes first
+        readme = tiny.root / "base" / "README.md"
+        make(readme)
+        outcome = start(context, "convert", "base", tiny.out / "base.h5", "-q")
+        if readme.is_symlink() and not readme.exists():
+            expect(outcome.code == 0, outcome.describe())
+        else:
+            expect_refusal(outcome, INPUT, ["README.md"])
     return check
 
 
@@ -335,6 +363,24 @@ def hdf5_name_with_control_characters(context):
         file["tensors/evil\nmpimerge: all is well\x1b[2J\u009b2J"] = h5py.SoftLink("/tensors/a.weight")
     outcome = tiny.refused(INPUT, "math.h5", "evil")
     expect("\x1b" not in outcome.err and "\u009b" not in outcome.err, "a control character reached the terminal")
+
+
+def journal_that_is_none_is_kept(context):
+    tiny = Tiny(context)
+    other = tiny.root / "notes.txt"
+    other.write_bytes(PRECIOUS)
+    tiny.refused(OUTPUT, "notes.txt", "not a journal", options=["--journal", other, "--overwrite"])
+    expect_untouched(other)
+
+
+def config_of_100000_levels(context):
+    """It is not ours to judge: copied as it is, with a warning."""
+    tiny = Tiny(context)
+    config = '{"torch_dtype": "float32", "a_config":' * 100_000 + "{}" + "}" * 100_000
+    (tiny.root / "base" / "config.json").write_text(config)
+    outcome = start(context, "merge", "job.yaml", "--output", tiny.out / "merged", "-q")
+    expect(outcome.code == 0 and len(outcome.err_lines) == 1 and "config.json" in outcome.err, outcome.describe())
+    expect((tiny.out / "merged" / "config.json").read_text() == config, "the copy is another")
 
 
 def model_path_of_two_lines(context):

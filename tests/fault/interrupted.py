@@ -15,7 +15,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import numpy as np  # noqa: E402
 
-from fault.system import failing  # noqa: E402
+from fault.system import failing, shell  # noqa: E402
 from fault.tiny import INPUT, JOB, OUTPUT, RESOURCES, Tiny, expect_refusal, snapshot  # noqa: E402
 from support import tensors  # noqa: E402
 from support.cases import Cases, expect  # noqa: E402
@@ -283,6 +283,15 @@ def every_signal_of_the_contract_stops(context):
         environment = failing(context, sends=wanted, **MERGING)
         outcome = long.run(*ROUNDS, "--overwrite", environment=environment)
         expect(outcome.code == STOPPED and f"stopped by {wanted.name}" in outcome.err, outcome.describe())
+    long.resumes()
+
+
+@cases.case("stop")
+def a_stop_that_cannot_be_told_is_a_stop(context):
+    long = Long(context)
+    environment = failing(context, sends=signal.SIGUSR1, rank=0, **MERGING)
+    outcome = long.run(*ROUNDS, environment=environment, inside=shell('exec "$@" 2>/dev/full'))
+    expect(outcome.code == STOPPED and not outcome.late, outcome.describe())
     long.resumes()
 
 

@@ -123,10 +123,29 @@ TEST(Journal, FollowsNoLinkThatLiesInItsWay) {
   EXPECT_FALSE(std::filesystem::is_symlink(dir.path() / "out.journal"));
 }
 
+TEST(Journal, IsKnownByItsBeginning) {
+  const TempDir dir;
+  const auto file = dir.path() / "out.journal";
+  write_journal(file, journal_of_everything());
+  EXPECT_TRUE(is_journal(file));
+  std::ofstream(file) << "mpimjnl9 of a later version";
+  EXPECT_TRUE(is_journal(file));
+  std::ofstream(file).flush();  // what a full disk leaves
+  EXPECT_TRUE(is_journal(file));
+
+  std::ofstream(file) << "precious";
+  EXPECT_FALSE(is_journal(file));
+  std::ofstream(file) << "x";
+  EXPECT_FALSE(is_journal(file));
+  EXPECT_FALSE(is_journal(dir.path()));
+  EXPECT_FALSE(is_journal(dir.path() / "nothing"));
+}
+
 TEST(Journal, ThatIsAFifoIsNotWaitedFor) {
   const TempDir dir;
   ASSERT_EQ(mkfifo((dir.path() / "out.journal").c_str(), 0600), 0);
   EXPECT_THROW(read_journal(dir.path() / "out.journal"), base::Error);
+  EXPECT_FALSE(is_journal(dir.path() / "out.journal"));
 }
 
 }  // namespace

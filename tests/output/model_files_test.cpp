@@ -133,6 +133,19 @@ TEST(WithTorchDtype, ReplacesTheNewerNameWhereItStandsAndInThePartsOfAModel) {
 )");
 }
 
+// Writing JSON recurses: at some depth the stack would end.
+TEST(WithTorchDtype, LeavesWhatIsNestedTooDeeplyToTheCaller) {
+  const auto nested = [](int levels) {
+    std::string text;
+    for (int level = 0; level < levels; ++level) text += "{\"a_config\":";
+    return text + "{}" + std::string(static_cast<std::size_t>(levels), '}');
+  };
+  EXPECT_TRUE(with_torch_dtype(nested(60), Dtype::f32));
+  for (const int levels : {65, 100'000})
+    EXPECT_FALSE(with_torch_dtype(nested(levels), Dtype::f32)) << levels;
+  EXPECT_FALSE(with_torch_dtype("{\"a\":" + std::string(100'000, '['), Dtype::f32));
+}
+
 TEST(WithTorchDtype, LeavesWhatIsNoJsonObjectToTheCaller) {
   for (const char* text : {"", "[]", "{\"a\": Infinity}", "{\"a\": 1", "null"})
     EXPECT_FALSE(with_torch_dtype(text, Dtype::f32)) << text;

@@ -18,7 +18,7 @@ void start_log(int rank, int ranks, Verbosity verbosity);
 
 /// Local. From now on everything that this rank says, details included, also goes to a file of its
 /// own in `directory`, "rank-0012.log".
-/// Errors: Error{output}.
+/// Errors: Error{output}; also if something else than a regular file has the name.
 void add_log_file(const std::string& directory, int rank, int ranks);
 
 }  // namespace mpimerge::base
