@@ -86,6 +86,12 @@ std::optional<output::Journal> earlier_run(const MergeOptions& options, const pa
   if (status.type() == std::filesystem::file_type::not_found) return std::nullopt;
   if (!options.resume) {
     if (options.overwrite) {
+      if (!output::is_journal(path)) {
+        throw base::Error(base::ErrorKind::output,
+                          fmt::format("{}: is not a journal, so it is not removed; remove it, or "
+                                      "choose another with --journal",
+                                      path.string()));
+      }
       std::filesystem::remove(path, failed);
       if (!failed) return std::nullopt;
       throw base::Error(base::ErrorKind::output,

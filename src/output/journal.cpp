@@ -1,5 +1,6 @@
 #include "mpimerge/output/journal.hpp"
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstring>
@@ -149,6 +150,18 @@ Journal decode_journal(std::span<const std::byte> bytes, const path& file) {
 
 void write_journal(const path& file, const Journal& journal) {
   replace_file(file, encode(journal));
+}
+
+bool is_journal(const path& file) {
+  try {
+    const base::FileDescriptor descriptor = base::open_for_reading(file);
+    std::array<char, kMagic.size() - 1> begin{};  // of any version
+    if (base::file_size(descriptor, file) == base::Bytes{}) return true;
+    base::read_exactly(descriptor, file, base::Bytes{}, std::as_writable_bytes(std::span(begin)));
+    return std::equal(begin.begin(), begin.end(), kMagic.begin());
+  } catch (const base::Error&) {
+    return false;
+  }
 }
 
 Journal read_journal(const path& file) {

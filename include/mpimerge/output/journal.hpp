@@ -57,6 +57,10 @@ Journal decode_journal(std::span<const std::byte> bytes, const std::filesystem::
 /// Errors: Error{output}, Error{resources}.
 void write_journal(const std::filesystem::path& file, const Journal& journal);
 
+/// Local. Whether a file, damaged or not, of this version or not, is what `write_journal` makes: it
+/// begins so, or is empty.
+bool is_journal(const std::filesystem::path& file);
+
 /// Local.
 /// Errors: Error{output} as `decode_journal`; the file cannot be read.
 Journal read_journal(const std::filesystem::path& file);
