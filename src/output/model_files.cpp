@@ -111,8 +111,15 @@ std::optional<base::Dtype> torch_dtype(const Hdf5Layout& layout) {
 }
 
 std::optional<std::string> with_torch_dtype(std::string_view config, base::Dtype dtype) {
-  auto json = ordered_json::parse(config, nullptr, false);
-  if (!json.is_object()) return std::nullopt;
+  // What follows takes stack for every level.
+  constexpr int kDeepest = 64;
+  bool too_deep = false;
+  const auto take = [&](int depth, ordered_json::parse_event_t, ordered_json&) {
+    too_deep = too_deep || depth > kDeepest;
+    return depth <= kDeepest;
+  };
+  auto json = ordered_json::parse(config, take, false);
+  if (too_deep || !json.is_object()) return std::nullopt;
   json["torch_dtype"] = torch_name(dtype);
   replace_dtypes(json, torch_name(dtype));
   return json.dump(2) + "\n";

@@ -265,8 +265,8 @@ void SafetensorsWriter::State::copy_companion(const path& from,
       text = *changed;
     } else {
       base::log().warn(
-          "{}: is not a JSON object, so it is copied as it is; its torch_dtype may be "
-          "wrong",
+          "{}: is not a JSON object, or is nested deeper than any, so it is copied as it is; its "
+          "torch_dtype may be wrong",
           source.string());
     }
   }
