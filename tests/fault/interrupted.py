@@ -289,7 +289,7 @@ def every_signal_of_the_contract_stops(context):
 @cases.case("stop")
 def a_stop_that_cannot_be_told_is_a_stop(context):
     long = Long(context)
-    environment = failing(context, sends=signal.SIGUSR1, rank=0, **MERGING)
+    environment = failing(context, sends=signal.SIGUSR1, **MERGING)
     outcome = long.run(*ROUNDS, environment=environment, inside=shell('exec "$@" 2>/dev/full'))
     expect(outcome.code == STOPPED and not outcome.late, outcome.describe())
     long.resumes()

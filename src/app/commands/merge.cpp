@@ -469,9 +469,10 @@ class MergeRun {
         all += static_cast<double>(dataset.elements.value() *
                                    base::element_bytes(dataset.dtype).value());
       }
-      fmt::print(stderr,
-                 "mpimerge: stopped by {}, {:.0f} % of the output is written; go on with: {}\n",
-                 name_of_signal(stop_signal()), 100 * written / all, options_.again);
+      const std::string line = fmt::format(
+          "mpimerge: stopped by {}, {:.0f} % of the output is written; go on with: {}\n",
+          name_of_signal(stop_signal()), 100 * written / all, options_.again);
+      std::fputs(line.c_str(), stderr);  // not fmt::print, which throws where it cannot write
     }
     return kStoppedEarly;
   }
