@@ -59,6 +59,7 @@ int run(const comm::Comm& world, int argc, char** argv) {
                [&](const VerifyOptions& options) { return run_verify(world, options); },
                [&](const DiffOptions& options) { return run_diff(world, options); },
                [&](const ConvertOptions& options) {
+                 std::signal(SIGPIPE, SIG_IGN);
                  return run_convert(world, options, command.verbosity);
                }},
       command.what);

@@ -1,9 +1,8 @@
 #include <algorithm>
-#include <cstdio>
+#include <cstdint>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <map>
+#include <span>
 #include <string>
 #include <system_error>
 #include <vector>
@@ -13,6 +12,7 @@
 
 #include "mpimerge/base/dtype.hpp"
 #include "mpimerge/base/error.hpp"
+#include "mpimerge/base/file_descriptor.hpp"
 #include "mpimerge/base/log.hpp"
 #include "mpimerge/base/text.hpp"
 #include "mpimerge/base/timer.hpp"
@@ -34,6 +34,7 @@
 #include "app/output_writer.hpp"
 #include "app/phases.hpp"
 #include "app/progress.hpp"
+#include "app/standard_streams.hpp"
 
 namespace mpimerge::app {
 namespace {
@@ -55,10 +56,22 @@ struct Conversion {
   }
 };
 
-// Nothing if there is no such file.
+// Nothing if there is no such file. What is there is read by people: a job, a summary, a README.
 std::string text_of(const fs::path& file) {
-  std::ifstream stream(file, std::ios::binary);
-  return {std::istreambuf_iterator<char>(stream), {}};
+  constexpr base::Bytes kLongest{std::uint64_t{64} << 20};
+  std::error_code ignored;
+  if (!fs::exists(file, ignored)) return {};
+  const base::FileDescriptor opened = base::open_for_reading(file);
+  const base::Bytes bytes = base::file_size(opened, file);
+  if (bytes > kLongest) {
+    throw base::Error(base::ErrorKind::input,
+                      fmt::format("{}: has {}; expected at most {}; remove it, or move it away",
+                                  base::printable_path(file), base::human_bytes(bytes),
+                                  base::human_bytes(kLongest)));
+  }
+  std::string text(bytes.value(), '\0');
+  base::read_exactly(opened, file, base::Bytes{}, std::as_writable_bytes(std::span(text)));
+  return text;
 }
 
 // A text file ends with one; the text itself does not.
@@ -252,9 +265,10 @@ int run_convert(const comm::Comm& comm, const ConvertOptions& options, base::Ver
   phases.add("check", checking.seconds(), copy.bytes());
   writer.publish(conversion.summary);
 
-  if (comm.is_root() && !quiet)
-    fmt::print("converted  {} tensors\nwritten    {}\n", conversion.plan.tensors.size(),
-               options.output);
+  if (comm.is_root() && !quiet) {
+    print_account(fmt::format("converted  {} tensors\nwritten    {}\n",
+                              conversion.plan.tensors.size(), options.output));
+  }
   return 0;
 }
 
