@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -34,6 +33,7 @@
 #include "app/output_writer.hpp"
 #include "app/phases.hpp"
 #include "app/progress.hpp"
+#include "app/standard_streams.hpp"
 
 namespace mpimerge::app {
 namespace {
@@ -252,9 +252,10 @@ int run_convert(const comm::Comm& comm, const ConvertOptions& options, base::Ver
   phases.add("check", checking.seconds(), copy.bytes());
   writer.publish(conversion.summary);
 
-  if (comm.is_root() && !quiet)
-    fmt::print("converted  {} tensors\nwritten    {}\n", conversion.plan.tensors.size(),
-               options.output);
+  if (comm.is_root() && !quiet) {
+    print_account(fmt::format("converted  {} tensors\nwritten    {}\n",
+                              conversion.plan.tensors.size(), options.output));
+  }
   return 0;
 }
 
