@@ -204,8 +204,8 @@ Command parse_command_line(int argc, const char* const* argv) {
 
   VerifyOptions verify;
   CLI::App& verify_command = *app.add_subcommand(
-      "verify", "Prove that a file is as it was written, by the checksums in it");
-  verify_command.add_option("PATH", verify.path, ".h5 of mpimerge")->required();
+      "verify", "Prove that an output is as it was written, by the checksums in it");
+  verify_command.add_option("PATH", verify.path, "HDF5 file or directory of mpimerge")->required();
   add_verbosity(verify_command);
 
   DiffOptions diff;

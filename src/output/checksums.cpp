@@ -8,6 +8,7 @@
 #include <cstring>
 #include <limits>
 #include <optional>
+#include <set>
 #include <span>
 #include <string_view>
 
@@ -18,7 +19,9 @@
 #include "mpimerge/base/checked.hpp"
 #include "mpimerge/base/error.hpp"
 #include "mpimerge/base/file_descriptor.hpp"
+#include "mpimerge/output/model_files.hpp"
 
+#include "output/partial_directory.hpp"
 #include "output/partial_file.hpp"
 
 namespace mpimerge::output {
@@ -64,14 +67,16 @@ std::optional<std::vector<std::uint64_t>> from_hexadecimal(std::string_view text
   return numbers;
 }
 
+nlohmann::ordered_json to_json(const BlockChecksums& dataset) {
+  return {{"name", dataset.name},
+          {"offset", dataset.offset.value()},
+          {"bytes", dataset.bytes.value()},
+          {"blocks", hexadecimal(dataset.blocks)}};
+}
+
 std::string to_json(const Checksums& checksums) {
   auto datasets = nlohmann::ordered_json::array();
-  for (const BlockChecksums& dataset : checksums.datasets) {
-    datasets.push_back({{"name", dataset.name},
-                        {"offset", dataset.offset.value()},
-                        {"bytes", dataset.bytes.value()},
-                        {"blocks", hexadecimal(dataset.blocks)}});
-  }
+  for (const BlockChecksums& dataset : checksums.datasets) datasets.push_back(to_json(dataset));
   return nlohmann::ordered_json{{"algorithm", "XXH3-64"},
                                 {"block_bytes", kChecksumBlock.value()},
                                 {"datasets", datasets},
@@ -94,17 +99,31 @@ std::optional<BlockChecksums> dataset_from_json(const nlohmann::json& json) {
                         bytes, *blocks};
 }
 
-std::optional<Checksums> from_json(std::string_view text) {
-  const auto json = nlohmann::json::parse(text, nullptr, false);
+// The one checksum that stands under `key`.
+std::optional<std::uint64_t> checksum_from_json(const nlohmann::json& json, const char* key) {
+  if (!json.value(key, nlohmann::json()).is_string()) return std::nullopt;
+  const auto numbers = from_hexadecimal(json[key].get<std::string>());
+  return numbers && numbers->size() == 1 ? std::optional(numbers->front()) : std::nullopt;
+}
+
+// Nothing unless it is an object of our kind with a list under `key`.
+std::optional<nlohmann::json> object_with(std::string_view text, const char* key) {
+  auto json = nlohmann::json::parse(text, nullptr, false);
   if (!json.is_object() || json.value("algorithm", nlohmann::json()) != "XXH3-64" ||
       json.value("block_bytes", nlohmann::json()) != kChecksumBlock.value() ||
-      !json.value("datasets", nlohmann::json()).is_array() ||
-      !json.value("rest", nlohmann::json()).is_string())
+      !json.value(key, nlohmann::json()).is_array())
     return std::nullopt;
-  const auto rest = from_hexadecimal(json["rest"].get<std::string>());
-  if (!rest || rest->size() != 1) return std::nullopt;
+  return json;
+}
+
+std::optional<Checksums> from_json(std::string_view text) {
+  const auto found = object_with(text, "datasets");
+  if (!found) return std::nullopt;
+  const nlohmann::json& json = *found;
+  const auto rest = checksum_from_json(json, "rest");
+  if (!rest) return std::nullopt;
   Checksums checksums;
-  checksums.rest = rest->front();
+  checksums.rest = *rest;
   for (const nlohmann::json& each : json["datasets"]) {
     auto dataset = dataset_from_json(each);
     if (!dataset) return std::nullopt;
@@ -148,6 +167,48 @@ std::optional<std::uint64_t> checksum_of_rest(const base::FileDescriptor& file, 
     }
   }
   return XXH3_64bits_digest(&hash);
+}
+
+// One file of a directory.
+struct FileChecksums {
+  BlockChecksums values;
+  std::uint64_t file_bytes = 0;
+  std::uint64_t rest = 0;
+};
+
+// Of a file as it is now; `values` are known.
+FileChecksums checksums_of(const path& directory, const BlockChecksums& values) {
+  const path file = directory / values.name;
+  const base::FileDescriptor read = base::open_for_reading(file);
+  const Bytes size = base::file_size(read, file);
+  const auto rest = checksum_of_rest(read, file, size, {values});
+  if (!rest)
+    throw base::Error(base::ErrorKind::bug, fmt::format("{}: has fewer bytes", file.string()));
+  return {values, size.value(), *rest};
+}
+
+std::optional<FileChecksums> file_from_json(const nlohmann::json& json) {
+  auto values = dataset_from_json(json);
+  const auto rest = values ? checksum_from_json(json, "rest") : std::nullopt;
+  const bool plain = values && values->name.find('/') == std::string::npos;
+  if (!rest || !plain || !json.value("file_bytes", nlohmann::json()).is_number_unsigned())
+    return std::nullopt;
+  return FileChecksums{std::move(*values), json["file_bytes"].get<std::uint64_t>(), *rest};
+}
+
+void check_file(const path& directory, const FileChecksums& expected) {
+  const path file = directory / expected.values.name;
+  const base::FileDescriptor read = base::open_for_reading(file);
+  const Bytes size = base::file_size(read, file);
+  if (size.value() != expected.file_bytes) {
+    damaged(file, fmt::format("it has {} bytes and was written with {}", size.value(),
+                              expected.file_bytes));
+  }
+  const auto rest = checksum_of_rest(read, file, size, {expected.values});
+  if (!rest) damaged(directory / kChecksumsFile, "the checksums are not those of this directory");
+  if (*rest == expected.rest) return;
+  damaged(file, expected.values.bytes > Bytes{} ? "the header: names, shapes, types or metadata"
+                                                : "its content is not what was written");
 }
 
 }  // namespace
@@ -196,6 +257,59 @@ Checksums read_checksums(const path& file) {
   if (!rest) damaged(file, "the checksums are not those of this file");
   if (*rest != checksums->rest) damaged(file, "the metadata: names, shapes, types or attributes");
   return std::move(*checksums);
+}
+
+void write_directory_checksums(const path& directory, const std::vector<BlockChecksums>& shards) {
+  auto files = nlohmann::ordered_json::array();
+  std::set<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(directory))
+    names.insert(entry.path().filename().string());
+  const auto add = [&](const BlockChecksums& values) {
+    const FileChecksums file = checksums_of(directory, values);
+    files.push_back(to_json(values));
+    files.back()["file_bytes"] = file.file_bytes;
+    files.back()["rest"] = hexadecimal({&file.rest, 1});
+    names.erase(values.name);
+  };
+  for (const BlockChecksums& shard : shards) add(shard);
+  while (!names.empty()) add({*names.begin(), {}, {}, {}});
+  const std::string json = nlohmann::ordered_json{
+      {"algorithm", "XXH3-64"},
+      {"block_bytes", kChecksumBlock.value()},
+      {"files", files}}.dump();
+  const std::uint64_t checksum = XXH3_64bits(json.data(), json.size());
+  write_text_file(directory / kChecksumsFile,
+                  fmt::format("{}\n{}\n", json, hexadecimal({&checksum, 1})));
+}
+
+std::vector<BlockChecksums> read_directory_checksums(const path& directory) {
+  const path file = directory / kChecksumsFile;
+  std::error_code ignored;
+  if (!std::filesystem::exists(file, ignored)) {
+    throw base::Error(base::ErrorKind::input,
+                      fmt::format("{}: holds no {}; expected a directory that mpimerge wrote",
+                                  directory.string(), kChecksumsFile));
+  }
+  const base::FileDescriptor read = base::open_for_reading(file);
+  const Bytes size = base::file_size(read, file);
+  // That of an output of 100 TB.
+  constexpr Bytes kLargest{std::uint64_t{1} << 30};
+  if (size > kLargest) damaged(file, "it is longer than any list of checksums");
+  std::string text(size.value(), '\0');
+  base::read_exactly(read, file, Bytes{}, std::as_writable_bytes(std::span(text)));
+  const std::string_view json = std::string_view(text).substr(0, text.find('\n'));
+  const std::uint64_t checksum = XXH3_64bits(json.data(), json.size());
+  const bool whole = text == fmt::format("{}\n{}\n", json, hexadecimal({&checksum, 1}));
+  const auto found = whole ? object_with(json, "files") : std::nullopt;
+  if (!found) damaged(file, "the checksums themselves");
+  std::vector<BlockChecksums> shards;
+  for (const nlohmann::json& each : (*found)["files"]) {
+    auto expected = file_from_json(each);
+    if (!expected) damaged(file, "the checksums themselves");
+    check_file(directory, *expected);
+    if (expected->values.bytes > Bytes{}) shards.push_back(std::move(expected->values));
+  }
+  return shards;
 }
 
 }  // namespace mpimerge::output

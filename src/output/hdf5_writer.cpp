@@ -1,7 +1,6 @@
 #include "mpimerge/output/hdf5_writer.hpp"
 
 #include <algorithm>
-#include <cstring>
 #include <map>
 #include <optional>
 #include <string>
@@ -93,7 +92,6 @@ struct Hdf5Writer::State {
   void open(const Hdf5Layout& layout);
   void begin_writeback(const Slab& slab);
   [[nodiscard]] std::vector<BlockChecksum> check_slabs() const;
-  void gather_checksums(const std::vector<BlockChecksum>& mine);
   void fill_single_values(const hdf5::File& target) const;
   void complete(const std::string& summary);
 };
@@ -193,23 +191,6 @@ std::vector<BlockChecksum> Hdf5Writer::State::check_slabs() const {
   std::vector<BlockChecksum> blocks;
   as_output(partial, [&] { blocks = read_back(partial, datasets, std::move(mine)); });
   return blocks;
-}
-
-// Collective.
-void Hdf5Writer::State::gather_checksums(const std::vector<BlockChecksum>& mine) {
-  const auto* const bytes = reinterpret_cast<const char*>(mine.data());
-  const std::vector<char> all =
-      comm::gather_bytes(comm, {bytes, mine.size() * sizeof(BlockChecksum)});
-  if (!comm.is_root()) return;
-  for (const PlacedDataset& dataset : datasets) {
-    checksums.push_back({dataset.name, dataset.offset, dataset.bytes,
-                         std::vector<std::uint64_t>(checksum_blocks(dataset.bytes))});
-  }
-  for (std::size_t begin = 0; begin < all.size(); begin += sizeof(BlockChecksum)) {
-    BlockChecksum block{};
-    std::memcpy(&block, all.data() + begin, sizeof(block));
-    checksums[block.dataset].blocks[block.block] = block.checksum;
-  }
 }
 
 void Hdf5Writer::State::fill_single_values(const hdf5::File& target) const {
@@ -313,7 +294,7 @@ TransferMode Hdf5Writer::close() {
   state.file->close();
   std::vector<BlockChecksum> blocks;
   comm::collectively(state.comm, "check output", [&] { blocks = state.check_slabs(); });
-  state.gather_checksums(blocks);
+  state.checksums = gather_checksums(state.comm, state.datasets, blocks);
   return {report.actual_io_mode, report.no_collective_cause};
 }
 

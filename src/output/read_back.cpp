@@ -1,15 +1,17 @@
 #include "output/read_back.hpp"
 
 #include <algorithm>
+#include <cstring>
 #include <span>
 #include <tuple>
+#include <type_traits>
 
 #include <fmt/format.h>
 #include <xxhash.h>
 
 #include "mpimerge/base/error.hpp"
 #include "mpimerge/base/file_descriptor.hpp"
-#include "mpimerge/output/checksums.hpp"
+#include "mpimerge/comm/collectives.hpp"
 
 namespace mpimerge::output {
 namespace {
@@ -34,10 +36,10 @@ class Reader {
     if (XXH3_64bits_digest(&slab_hash_) == slab.checksum) return;
     throw base::Error(
         base::ErrorKind::input,
-        fmt::format("{}: elements {} to {} of {} do not read back as they were written: the file "
+        fmt::format("{}: {} {} to {} of {} do not read back as they were written: the file "
                     "system lost or changed data; check it and its free space, then run again",
-                    name_.string(), slab.range.begin.value(), slab.range.end.value(),
-                    dataset.name));
+                    name_.string(), dataset.element == Bytes{1} ? "bytes" : "elements",
+                    slab.range.begin.value(), slab.range.end.value(), dataset.name));
   }
 
   std::vector<BlockChecksum> finish() {
@@ -112,6 +114,27 @@ std::vector<BlockChecksum> read_back(const path& file, const std::vector<PlacedD
   Reader reader(file, datasets);
   for (const Slab& slab : slabs) reader.read(slab);
   return reader.finish();
+}
+
+std::vector<BlockChecksums> gather_checksums(const comm::Comm& comm,
+                                             const std::vector<PlacedDataset>& datasets,
+                                             const std::vector<BlockChecksum>& mine) {
+  static_assert(std::is_trivially_copyable_v<BlockChecksum>);
+  const auto* const bytes = reinterpret_cast<const char*>(mine.data());
+  const std::vector<char> all =
+      comm::gather_bytes(comm, {bytes, mine.size() * sizeof(BlockChecksum)});
+  std::vector<BlockChecksums> checksums;
+  if (!comm.is_root()) return checksums;
+  for (const PlacedDataset& dataset : datasets) {
+    checksums.push_back({dataset.name, dataset.offset, dataset.bytes,
+                         std::vector<std::uint64_t>(checksum_blocks(dataset.bytes))});
+  }
+  for (std::size_t begin = 0; begin < all.size(); begin += sizeof(BlockChecksum)) {
+    BlockChecksum block{};
+    std::memcpy(&block, all.data() + begin, sizeof(block));
+    checksums[block.dataset].blocks[block.block] = block.checksum;
+  }
+  return checksums;
 }
 
 }  // namespace mpimerge::output

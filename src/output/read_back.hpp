@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "mpimerge/base/index.hpp"
+#include "mpimerge/comm/comm.hpp"
+#include "mpimerge/output/checksums.hpp"
 #include "mpimerge/output/slab.hpp"
 
 namespace mpimerge::output {
@@ -33,5 +35,11 @@ struct BlockChecksum {
 std::vector<BlockChecksum> read_back(const std::filesystem::path& file,
                                      const std::vector<PlacedDataset>& datasets,
                                      std::vector<Slab> slabs);
+
+/// Collective over `comm`. The block checksums of all ranks, by dataset, on rank 0; nothing on the
+/// others.
+std::vector<BlockChecksums> gather_checksums(const comm::Comm& comm,
+                                             const std::vector<PlacedDataset>& datasets,
+                                             const std::vector<BlockChecksum>& mine);
 
 }  // namespace mpimerge::output

@@ -1,7 +1,7 @@
 #include "mpimerge/output/safetensors_writer.hpp"
 
 #include <algorithm>
-#include <cerrno>
+#include <map>
 #include <set>
 #include <system_error>
 #include <utility>
@@ -22,11 +22,13 @@
 #include "mpimerge/checkpoint/safetensors.hpp"
 #include "mpimerge/comm/agree.hpp"
 #include "mpimerge/comm/file.hpp"
+#include "mpimerge/output/checksums.hpp"
 #include "mpimerge/output/model_files.hpp"
 
 #include "output/partial_directory.hpp"
 #include "output/partial_file.hpp"
 #include "output/paths.hpp"
+#include "output/read_back.hpp"
 
 namespace mpimerge::output {
 namespace {
@@ -92,31 +94,6 @@ class OpenFiles {
   std::vector<Entry> entries_;
 };
 
-// Reads what was written, one file open at a time: slabs are in the order of files.
-class ReadFiles {
- public:
-  ReadFiles() : buffer_(kBuffer) {}
-
-  template <class Use>
-  void read(std::size_t number, const path& name, base::Bytes begin, base::Bytes bytes, Use use) {
-    if (!file_ || number != number_) file_ = base::open_for_reading(name);
-    number_ = number;
-    for (base::Bytes done; done < bytes;) {
-      const auto part =
-          std::span(buffer_).first(std::min<std::uint64_t>(buffer_.size(), (bytes - done).value()));
-      base::read_exactly(file_, name, begin + done, part);
-      use(part);
-      done += base::Bytes{part.size()};
-    }
-  }
-
- private:
-  static constexpr std::size_t kBuffer = std::size_t{1} << 20;  // in the cache when it is hashed
-  std::vector<std::byte> buffer_;
-  base::FileDescriptor file_;
-  std::size_t number_ = 0;
-};
-
 std::string read_text(const path& file) {
   const base::FileDescriptor opened = base::open_for_reading(file);
   std::string text(base::file_size(opened, file).value(), '\0');
@@ -139,6 +116,7 @@ struct SafetensorsWriter::State {
   std::map<std::pair<std::uint64_t, base::Elements>, Slab> slabs;  // by place: the last of each
   std::vector<Slab> new_slabs;
   bool keeps_partial = false;
+  std::vector<BlockChecksums> checksums;  // rank 0 only, from `close` on
 
   explicit State(const comm::Comm& the_comm) : comm(the_comm) {}
   State(const State&) = delete;
@@ -156,8 +134,11 @@ struct SafetensorsWriter::State {
   void check_partial() const;
   void check_file(std::size_t number) const;
   void write_piece(const Stretch& piece, std::span<const std::byte> data);
-  void check_slab(const Slab& slab, ReadFiles& written) const;
-  void check_slabs() const;
+  void add_pieces(const Slab& slab, std::vector<Slab>& pieces) const;
+  template <class Use>
+  void read_piece(const Stretch& piece, base::Bytes bytes, Use use) const;
+  [[nodiscard]] std::vector<PlacedDataset> values_of_files() const;
+  [[nodiscard]] std::vector<BlockChecksum> check_slabs() const;
   void complete_file(std::size_t number) const;
   void complete(const std::string& summary);
 };
@@ -285,33 +266,75 @@ void SafetensorsWriter::State::write_piece(const Stretch& piece, std::span<const
   }
 }
 
-void SafetensorsWriter::State::check_slab(const Slab& slab, ReadFiles& written) const {
-  const base::Dtype dtype = plan.datasets[slab.dataset].dtype;
-  XXH3_state_t hash;
-  XXH3_64bits_reset(&hash);
-  std::size_t last = 0;
-  for (const Stretch& piece : stretches(plan, slab.dataset, slab.range)) {
-    const std::uint64_t bytes = piece.elements.count().value() * base::element_bytes(dtype).value();
-    written.read(piece.file, file(piece.file), piece.offset, base::Bytes{bytes},
-                 [&](std::span<const std::byte> part) {
-                   XXH3_64bits_update(&hash, part.data(), part.size());
-                 });
-    last = piece.file;
+// The parts of a slab, in bytes of the files that they lie in. Where there are several, the slab has
+// to be read for their checksums, and is checked by that.
+void SafetensorsWriter::State::add_pieces(const Slab& slab, std::vector<Slab>& pieces) const {
+  const CutDataset& dataset = plan.datasets[slab.dataset];
+  const std::uint64_t element_bytes = base::element_bytes(dataset.dtype).value();
+  const std::vector<Stretch> parts = stretches(plan, slab.dataset, slab.range);
+  XXH3_state_t whole;
+  XXH3_64bits_reset(&whole);
+  for (const Stretch& part : parts) {
+    const base::Elements begin{part.offset.value() - plan.files[part.file].header.size()};
+    const base::Elements count{part.elements.count().value() * element_bytes};
+    pieces.push_back({part.file, {begin, begin + count}, slab.checksum});
+    if (parts.size() == 1) return;
+    XXH3_state_t hash;
+    XXH3_64bits_reset(&hash);
+    read_piece(part, base::Bytes{count.value()}, [&](std::span<const std::byte> bytes) {
+      XXH3_64bits_update(&hash, bytes.data(), bytes.size());
+      XXH3_64bits_update(&whole, bytes.data(), bytes.size());
+    });
+    pieces.back().checksum = XXH3_64bits_digest(&hash);
   }
-  if (XXH3_64bits_digest(&hash) == slab.checksum) return;
+  if (XXH3_64bits_digest(&whole) == slab.checksum) return;
   throw base::Error(
       base::ErrorKind::output,
       fmt::format("{}: elements {} to {} of type {} do not read back as they were written: the "
                   "file system lost or changed data; check it and its free space, then run again",
-                  file(last).string(), slab.range.begin.value(), slab.range.end.value(),
-                  base::name(dtype)));
+                  file(parts.back().file).string(), slab.range.begin.value(),
+                  slab.range.end.value(), base::name(dataset.dtype)));
 }
 
-void SafetensorsWriter::State::check_slabs() const {
-  ReadFiles written;
+template <class Use>
+void SafetensorsWriter::State::read_piece(const Stretch& piece, base::Bytes bytes, Use use) const {
+  constexpr std::size_t kBuffer = std::size_t{1} << 20;  // in the cache when it is hashed
+  const path shard = file(piece.file);
+  const base::FileDescriptor opened = base::open_for_reading(shard);
+  std::vector<std::byte> buffer(std::min<std::uint64_t>(kBuffer, bytes.value()));
+  for (base::Bytes done; done < bytes;) {
+    const auto part =
+        std::span(buffer).first(std::min<std::uint64_t>(kBuffer, (bytes - done).value()));
+    base::read_exactly(opened, shard, piece.offset + done, part);
+    use(part);
+    done += base::Bytes{part.size()};
+  }
+}
+
+// The values of each file, as `read_back` takes datasets.
+std::vector<PlacedDataset> SafetensorsWriter::State::values_of_files() const {
+  std::vector<PlacedDataset> values;
+  for (const SafetensorsFile& planned : plan.files) {
+    const base::Bytes header{planned.header.size()};
+    values.push_back({planned.name, base::Bytes{1}, header, planned.bytes - header});
+  }
+  return values;
+}
+
+std::vector<BlockChecksum> SafetensorsWriter::State::check_slabs() const {
+  std::vector<BlockChecksum> blocks;
   as_output([&] {
-    for (const auto& [place, slab] : slabs) check_slab(slab, written);
+    std::vector<Slab> pieces;
+    for (const auto& [place, slab] : slabs) add_pieces(slab, pieces);
+    std::map<std::uint64_t, std::vector<Slab>> by_file;
+    for (const Slab& piece : pieces) by_file[piece.dataset].push_back(piece);
+    const std::vector<PlacedDataset> values = values_of_files();
+    for (auto& [number, of_file] : by_file) {
+      const auto more = read_back(file(number), values, std::move(of_file));
+      blocks.insert(blocks.end(), more.begin(), more.end());
+    }
   });
+  return blocks;
 }
 
 void SafetensorsWriter::State::complete_file(std::size_t number) const {
@@ -325,7 +348,10 @@ void SafetensorsWriter::State::complete(const std::string& summary) {
   for (std::size_t number = 0; number < plan.files.size(); ++number) complete_file(number);
   if (plan.files.size() > 1) write_text_file(partial / kIndexFile, index_json(plan, layout));
   write_text_file(partial / kSummaryFile, summary + "\n");
-  as_output([&] { static_cast<void>(checkpoint::open_safetensors(partial)); });
+  as_output([&] {
+    static_cast<void>(checkpoint::open_safetensors(partial));
+    write_directory_checksums(partial, checksums);
+  });
   sync_directory(partial);
   owns_partial =
       false;  // complete: should the name be taken by now, the result stays under the partial one
@@ -416,7 +442,9 @@ void SafetensorsWriter::close() {
   State& state = *state_;
   sync();
   comm::collectively(state.comm, "close output", [&] { state.files.close(); });
-  comm::collectively(state.comm, "check output", [&] { state.check_slabs(); });
+  std::vector<BlockChecksum> blocks;
+  comm::collectively(state.comm, "check output", [&] { blocks = state.check_slabs(); });
+  state.checksums = gather_checksums(state.comm, state.values_of_files(), blocks);
 }
 
 void SafetensorsWriter::publish(std::string_view summary) {

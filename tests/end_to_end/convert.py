@@ -123,7 +123,8 @@ def a_directory_takes_its_companions_along(context):
     context.run_well("convert", "source", "one/", "-q")
     one = context.directory / "one"
     found = {file.name for file in one.iterdir()}
-    expect(found == {"model.safetensors", "config.json", "tokenizer.json", "README.md", "mpimerge_summary.json"},
+    expect(found == {"model.safetensors", "config.json", "tokenizer.json", "README.md", "mpimerge_summary.json",
+                     "mpimerge_checksums.json"},
            f"it holds {sorted(found)}")
     expect((one / "config.json").read_text() == CONFIG, "another config.json")
     expect((one / "README.md").read_text() == "# of the source\n", "another README.md")

@@ -88,7 +88,7 @@ def a_directory_is_a_model_with_all_that_goes_with_it(context):
     context.run_well("merge", "job.yaml")
     merged = context.directory / "merged"
     found = {file.name for file in merged.iterdir()}
-    own = {"model.safetensors", "README.md", "mpimerge_job.yaml", "mpimerge_summary.json"}
+    own = {"model.safetensors", "README.md", "mpimerge_job.yaml", "mpimerge_summary.json", "mpimerge_checksums.json"}
     expect(found == own | set(COMPANIONS), f"it holds {sorted(found)}")
     for name, content in COMPANIONS.items():
         expect(name == "config.json" or (merged / name).read_text() == content, f"another {name}")
@@ -168,7 +168,7 @@ def every_rank_count_chunk_and_budget_writes_the_same_tensors(context):
         for options in (("--chunk", "4KiB", "--memory", "1MiB"), ("--chunk", "1MiB")):
             context.run_well("merge", "job.yaml", "--overwrite", "--shard-size", "3kB", *options, ranks=ranks)
             found = {file.name: hashlib.sha256(file.read_bytes()).hexdigest()
-                     for file in (context.directory / "merged").iterdir() if file.name != "mpimerge_summary.json"}
+                     for file in (context.directory / "merged").iterdir() if file.name not in ("mpimerge_summary.json", "mpimerge_checksums.json")}
             first = first or found
             expect(found == first, f"other files with {ranks} ranks and {' '.join(options)}")
 

@@ -26,9 +26,7 @@ def register(cases: Cases):
 class TinyDirectory(Tiny):
     """The tiny base, to be converted into out/merged."""
 
-    def __init__(self, context):
-        super().__init__(context)
-        self.target = self.out / "merged"
+    OUTPUT_NAME = "merged"
 
     def run(self, *options, output=None, **how):
         return start(self.context, "convert", "base", output or self.target, "-q", *SHARDS, *options, **how)

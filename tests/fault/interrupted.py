@@ -44,7 +44,7 @@ class Long(Tiny):
             self.rewrite(name, large)
         self.journal = pathlib.Path(f"{self.target}.journal")
         self.partial = pathlib.Path(f"{self.target}.partial")
-        self.expected = self.whole(self.root / "expected.h5")
+        self.expected = self.whole(self.root / self.OUTPUT_NAME.replace("merged", "expected"))
 
     def run(self, *options, ranks=None, **how):
         ranks = ranks or self.context.ranks

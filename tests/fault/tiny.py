@@ -28,6 +28,8 @@ def model(seed):
 class Tiny:
     """base/, math/, code/ and job.yaml, all in order until a case breaks one thing."""
 
+    OUTPUT_NAME = "merged.h5"
+
     def __init__(self, context):
         self.context = context
         self.root = pathlib.Path(context.directory)
@@ -36,7 +38,7 @@ class Tiny:
             tensors.write_model(self.root / name, content)
         self.out = self.root / "out"
         self.out.mkdir()
-        self.target = self.out / "merged.h5"
+        self.target = self.out / self.OUTPUT_NAME
         self.job(jobs.job_text("base", ["math", "code"]))
 
     def job(self, text):

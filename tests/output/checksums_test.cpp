@@ -8,11 +8,13 @@
 #include <string>
 #include <vector>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <xxhash.h>
 
 #include "mpimerge/base/error.hpp"
+#include "mpimerge/output/model_files.hpp"
 
 #include "output/read_back.hpp"
 #include "support/temp_dir.hpp"
@@ -127,6 +129,69 @@ TEST(Checksums, BelieveNoNumberThatIsTooLarge) {
   EXPECT_THAT(refusal(file), HasSubstr("longer than any"));
 }
 
+// Of directories.
+
+std::string refusal_of_directory(const path& directory) {
+  try {
+    read_directory_checksums(directory);
+  } catch (const base::Error& error) {
+    EXPECT_EQ(error.kind(), base::ErrorKind::input);
+    return error.what();
+  }
+  return {};
+}
+
+// Checksums as if they were mpimerge's own.
+void forge(const path& directory, const std::string& json) {
+  write(directory / kChecksumsFile, json + fmt::format("\n{:016x}\n", hash(json)));
+}
+
+TEST(DirectoryChecksums, ComeBackWithTheBlocksOfValues) {
+  const TempDir dir;
+  write(dir / "model.safetensors", some_bytes(100));
+  write(dir / "config.json", "{}");
+  const BlockChecksums values{"model.safetensors", Bytes{40}, Bytes{60}, {7}};
+  write_directory_checksums(dir.path(), {values});
+  write(dir / "came-later", "x");
+
+  const auto found = read_directory_checksums(dir.path());
+
+  ASSERT_EQ(found.size(), 1U);
+  EXPECT_EQ(found[0].name, values.name);
+  EXPECT_EQ(found[0].offset, values.offset);
+  EXPECT_EQ(found[0].bytes, values.bytes);
+  EXPECT_EQ(found[0].blocks, values.blocks);
+}
+
+TEST(DirectoryChecksums, BelieveNothingThatCannotBe) {
+  const TempDir dir;
+  write(dir / "a", some_bytes(100));
+  const auto of_file = [](const std::string& name, const char* numbers) {
+    return fmt::format(R"({{"algorithm":"XXH3-64","block_bytes":4194304,"files":[{{"name":"{}",)"
+                       R"({},"file_bytes":100,"rest":"0000000000000000"}}]}})",
+                       name, numbers);
+  };
+  constexpr const char* kNoValues = R"("offset":0,"bytes":0,"blocks":"")";
+  for (const std::string& json :
+       {std::string(), std::string("{}"), std::string("[]"), of_file("../a", kNoValues),
+        of_file("a", R"("offset":0,"bytes":18446744073709551615,"blocks":"")"),
+        of_file("a", R"("offset":0,"bytes":-1,"blocks":"")"),
+        of_file("a", R"("offset":0,"bytes":1,"blocks":"00")")}) {
+    forge(dir.path(), json);
+    EXPECT_THAT(refusal_of_directory(dir.path()), HasSubstr("the checksums themselves")) << json;
+  }
+  for (const char* numbers :
+       {R"("offset":100,"bytes":1,"blocks":"0000000000000000")",
+        R"("offset":18446744073709551615,"bytes":1,"blocks":"0000000000000000")"}) {
+    forge(dir.path(), of_file("a", numbers));
+    EXPECT_THAT(refusal_of_directory(dir.path()), HasSubstr("not those of this directory"));
+  }
+  forge(dir.path(), of_file("a", kNoValues));
+  EXPECT_THAT(refusal_of_directory(dir.path()), HasSubstr("a: damaged: its content"));
+  forge(dir.path(), of_file("nowhere", kNoValues));
+  EXPECT_THAT(refusal_of_directory(dir.path()), HasSubstr("nowhere: No such file"));
+}
+
 // Reading back.
 
 constexpr std::uint64_t kBlock = kChecksumBlock.value();
@@ -188,7 +253,7 @@ TEST(ReadBack, ShowsASlabThatIsNotWhatWasWritten) {
     read_back(written.file, written.datasets, slabs);
     ADD_FAILURE() << "nothing was found";
   } catch (const base::Error& error) {
-    EXPECT_THAT(error.what(), HasSubstr("elements 50 to 8388608 of /parameters/U8"));
+    EXPECT_THAT(error.what(), HasSubstr("bytes 50 to 8388608 of /parameters/U8"));
   }
 }
 

@@ -53,9 +53,10 @@ TEST(ModelFiles, TakesNothingElseForACompanion) {
 }
 
 TEST(ModelFiles, KnowsWhatItWritesItself) {
-  for (const char* name : {"model.safetensors", "model-00001-of-00002.safetensors",
-                           "model-100000-of-100000.safetensors", "model.safetensors.index.json",
-                           "README.md", "mpimerge_job.yaml", "mpimerge_summary.json"})
+  for (const char* name :
+       {"model.safetensors", "model-00001-of-00002.safetensors",
+        "model-100000-of-100000.safetensors", "model.safetensors.index.json", "README.md",
+        "mpimerge_job.yaml", "mpimerge_summary.json", "mpimerge_checksums.json"})
     EXPECT_TRUE(is_model_file(name)) << name;
   for (const char* name : {"pytorch_model.bin", "model-1.safetensors", "model-a-of-b.safetensors",
                            "model-1-of-.safetensors", "model--of-1.safetensors",

@@ -54,4 +54,17 @@ void append_checksums(const std::filesystem::path& file, std::vector<BlockChecks
 /// Cost: reads the file without its datasets; no allocation is sized by an unchecked number.
 Checksums read_checksums(const std::filesystem::path& file);
 
+/// Local. The same for a directory of safetensors: takes the checksums of the files' headers and of
+/// all files without tensors, and writes all to `mpimerge_checksums.json` in it.
+/// @param shards  the values of each file of tensors; `name` is the file's
+/// Errors: Error{output}, Error{resources}.
+void write_directory_checksums(const std::filesystem::path& directory,
+                               const std::vector<BlockChecksums>& shards);
+
+/// Local. Reads the checksums of a directory and proves that all but the blocks of values is as it
+/// was written; those are the caller's to prove. Files that came later are passed over.
+/// @return what `write_directory_checksums` was given
+/// Errors: Error{input} that names the file: missing, of another size, damaged; no checksums.
+std::vector<BlockChecksums> read_directory_checksums(const std::filesystem::path& directory);
+
 }  // namespace mpimerge::output

@@ -17,6 +17,7 @@ inline constexpr const char* kIndexFile = "model.safetensors.index.json";
 inline constexpr const char* kCardFile = "README.md";
 inline constexpr const char* kJobFile = "mpimerge_job.yaml";
 inline constexpr const char* kSummaryFile = "mpimerge_summary.json";
+inline constexpr const char* kChecksumsFile = "mpimerge_checksums.json";
 
 /// Local. Whether a file of that name goes along with a model, whatever its weights: configuration,
 /// tokenizer, code, licence.

@@ -1,8 +1,12 @@
 #include <algorithm>
+#include <cstdint>
+#include <filesystem>
 #include <span>
 #include <string>
+#include <system_error>
 #include <vector>
 
+#include <boost/serialization/string.hpp>
 #include <boost/serialization/vector.hpp>
 #include <fmt/format.h>
 #include <xxhash.h>
@@ -27,20 +31,53 @@ using base::Bytes;
 
 constexpr std::size_t kBadBlocksShown = 5;
 
-// A block of the file, and whether it is as it was written.
+/// Files whose parameters are covered by blocks, and these blocks.
+struct Covered {
+  std::vector<std::string> files;
+  std::vector<output::BlockChecksums> parts;  ///< of files[file_of[part]]
+  std::vector<std::uint64_t> file_of;
+
+  template <class Archive>
+  void serialize(Archive& archive, unsigned /*version*/) {
+    archive& files& parts& file_of;
+  }
+};
+
+// Everything but the parameters is proved on the way.
+Covered open_covered(const std::string& path) {
+  Covered covered;
+  std::error_code ignored;
+  if (std::filesystem::is_directory(path, ignored)) {
+    covered.parts = output::read_directory_checksums(path);
+    for (const output::BlockChecksums& part : covered.parts) {
+      covered.file_of.push_back(covered.files.size());
+      covered.files.push_back((std::filesystem::path(path) / part.name).string());
+    }
+    return covered;
+  }
+  covered.files = {path};
+  covered.parts = output::read_checksums(path).datasets;
+  covered.file_of.resize(covered.parts.size());
+  return covered;
+}
+
+// A block of a file, and the checksum that it was written with.
 struct Block {
+  std::uint64_t file;
   Bytes begin;  // in the file
   Bytes end;
   std::uint64_t checksum;
 };
 
-std::vector<Block> all_blocks(const output::Checksums& checksums) {
+std::vector<Block> all_blocks(const Covered& covered) {
   std::vector<Block> blocks;
-  for (const output::BlockChecksums& dataset : checksums.datasets) {
-    for (std::size_t number = 0; number < dataset.blocks.size(); ++number) {
+  for (std::size_t which = 0; which < covered.parts.size(); ++which) {
+    const output::BlockChecksums& part = covered.parts[which];
+    for (std::size_t number = 0; number < part.blocks.size(); ++number) {
       const Bytes begin{number * output::kChecksumBlock.value()};
-      const Bytes end = std::min(begin + output::kChecksumBlock, dataset.bytes);
-      blocks.push_back({dataset.offset + begin, dataset.offset + end, dataset.blocks[number]});
+      const Bytes end = std::min(begin + output::kChecksumBlock, part.bytes);
+      blocks.push_back(
+          {covered.file_of[which], part.offset + begin, part.offset + end, part.blocks[number]});
     }
   }
   return blocks;
@@ -61,11 +98,14 @@ bool is_whole(const base::FileDescriptor& file, const std::string& path, const B
 }
 
 // Which tensors have bytes in a block.
-std::string tensors_in(const checkpoint::Catalog& catalog, const Block& block) {
+std::string tensors_in(const checkpoint::Catalog& catalog, const std::string& file,
+                       const Block& block) {
   std::string first;
   std::size_t count = 0;
   for (const checkpoint::TensorInfo& tensor : catalog.tensors) {
-    if (tensor.offset >= block.end || tensor.offset + tensor.bytes <= block.begin) continue;
+    if (catalog.files[tensor.file] != file || tensor.offset >= block.end ||
+        tensor.offset + tensor.bytes <= block.begin)
+      continue;
     if (count++ == 0) first = base::printable(tensor.name);
   }
   if (count == 0) return "no tensor";
@@ -73,50 +113,62 @@ std::string tensors_in(const checkpoint::Catalog& catalog, const Block& block) {
                     : fmt::format("tensor `{}` and {} more", first, count - 1);
 }
 
-[[noreturn]] void report(const std::string& path, const std::vector<Block>& blocks,
-                         const std::vector<std::uint64_t>& bad) {
+[[noreturn]] void report(const std::string& path, const Covered& covered,
+                         const std::vector<Block>& blocks, const std::vector<std::uint64_t>& bad) {
   const checkpoint::Catalog catalog = open_checkpoint(path);
   std::string text;
   for (std::size_t number = 0; number < std::min(bad.size(), kBadBlocksShown); ++number) {
     const Block& block = blocks[bad[number]];
-    text += fmt::format("{}: damaged: bytes {} to {} are not what was written there: {}\n", path,
-                        block.begin.value(), block.end.value(), tensors_in(catalog, block));
+    const std::string& file = covered.files[block.file];
+    text += fmt::format("{}: damaged: bytes {} to {} are not what was written there: {}\n", file,
+                        block.begin.value(), block.end.value(), tensors_in(catalog, file, block));
   }
   throw base::Error(base::ErrorKind::input,
                     fmt::format("{}{}: {} of {} blocks are damaged; merge again", text, path,
                                 bad.size(), blocks.size()));
 }
 
+// This rank's share of the blocks, those that are damaged.
+std::vector<std::uint64_t> damaged_blocks(const comm::Comm& comm, const Covered& covered,
+                                          const std::vector<Block>& blocks) {
+  std::vector<std::uint64_t> bad;
+  const auto rank = static_cast<std::uint64_t>(comm.rank());
+  const auto ranks = static_cast<std::uint64_t>(comm.ranks());
+  std::vector<std::byte> buffer(std::size_t{1} << 20);
+  base::FileDescriptor file;
+  std::uint64_t opened = covered.files.size();  // none; blocks are in the order of files
+  for (std::uint64_t number = blocks.size() * rank / ranks;
+       number < blocks.size() * (rank + 1) / ranks; ++number) {
+    const Block& block = blocks[number];
+    const std::string& path = covered.files[block.file];
+    if (block.file != opened) file = base::open_for_reading(path);
+    opened = block.file;
+    if (!is_whole(file, path, block, buffer)) bad.push_back(number);
+  }
+  return bad;
+}
+
 }  // namespace
 
 int run_verify(const comm::Comm& comm, const VerifyOptions& options) {
-  output::Checksums checksums;
+  Covered covered;
   comm::collectively(comm, "open", [&] {
-    if (comm.is_root()) checksums = output::read_checksums(options.path);
+    if (comm.is_root()) covered = open_covered(options.path);
   });
-  comm::bcast_object(comm, checksums);
-  const std::vector<Block> blocks = all_blocks(checksums);
+  comm::bcast_object(comm, covered);
+  const std::vector<Block> blocks = all_blocks(covered);
 
   std::vector<std::uint64_t> bad;
-  comm::collectively(comm, "verify", [&] {
-    const auto rank = static_cast<std::uint64_t>(comm.rank());
-    const auto ranks = static_cast<std::uint64_t>(comm.ranks());
-    const base::FileDescriptor file = base::open_for_reading(options.path);
-    std::vector<std::byte> buffer(std::size_t{1} << 20);
-    for (std::uint64_t number = blocks.size() * rank / ranks;
-         number < blocks.size() * (rank + 1) / ranks; ++number) {
-      if (!is_whole(file, options.path, blocks[number], buffer)) bad.push_back(number);
-    }
-  });
+  comm::collectively(comm, "verify", [&] { bad = damaged_blocks(comm, covered, blocks); });
   const std::vector<char> gathered = comm::gather_bytes(
       comm, {reinterpret_cast<const char*>(bad.data()), bad.size() * sizeof(std::uint64_t)});
   comm::collectively(comm, "verify", [&] {
     std::vector<std::uint64_t> all(gathered.size() / sizeof(std::uint64_t));
     std::copy_n(gathered.begin(), gathered.size(), reinterpret_cast<char*>(all.data()));
-    if (!all.empty()) report(options.path, blocks, all);
+    if (!all.empty()) report(options.path, covered, blocks, all);
   });
   Bytes bytes;
-  for (const output::BlockChecksums& dataset : checksums.datasets) bytes += dataset.bytes;
+  for (const output::BlockChecksums& part : covered.parts) bytes += part.bytes;
   comm::collectively(comm, "print", [&] {
     if (!comm.is_root()) return;
     print_result(fmt::format("whole: {} of parameters in {} blocks, and all metadata\n",
