@@ -443,6 +443,9 @@ TEST(TiesMerge, SamplesMoreTasksThanShareAnAllreduce) {
 
   for (std::size_t task = 0; task < kTasks; ++task)
     EXPECT_EQ(ties.tasks()[task].threshold_bits, expected.tasks[task].threshold_bits) << task;
+  const plan::Traffic traffic =
+      plan::predict_traffic(plan, reads, store.rank(), pass_options(plan, job));
+  EXPECT_EQ(store.bytes_read(), traffic.sample - traffic.guess) << "no task is sampled twice";
   expect_as_expected(world(), plan, job, expected);
 }
 
