@@ -228,6 +228,20 @@ TEST(TiesMerge, EqualsTheReferenceForEveryAggregateAndTie) {
   }
 }
 
+TEST(TiesMerge, EqualsTheReferenceWhereTypesAreAlikeAndWhereOnlyOneDiffers) {
+  for (const Dtype common : {Dtype::bf16, Dtype::f16, Dtype::f32}) {
+    for (const Dtype other : {Dtype::bf16, Dtype::f16, Dtype::f32}) {
+      Sources sources;
+      sources.add("base", random_model(0, {common}));
+      sources.add("one", random_model(1, {common}));
+      sources.add("two", random_model(2, {other}));
+      const plan::Plan plan = sources.plan(world(), chunks_of(4096));
+      const job::Job job = job_of({0.2, 0.5});
+      expect_as_expected(world(), plan, job, expect_ties(plan, job, sources.models));
+    }
+  }
+}
+
 TEST(TiesMerge, GivesTheSameBitsForEveryChunkSizeAndMemoryBudget) {
   const Sources sources = random_sources();
   const job::Job job = job_of({0.2, 0.2, 0.2, 0.2});
