@@ -352,6 +352,24 @@ TEST(TiesMerge, MergesFewerElementsThanRanks) {
   }
 }
 
+TEST(TiesMerge, LooksOnceMoreWhereWhatLiesInTheBracketsFindsNoMemory) {
+  // No two magnitudes are the same.
+  std::vector<double> task;
+  for (std::uint64_t i = 0; i < 5000; ++i) task.push_back(test::uniform(1, i));
+  const Sources sources = vectors({std::vector<double>(task.size(), 0.0), task});
+  const plan::Plan plan = sources.plan(world(), chunks_of(4096));
+  const job::Job job = job_of({0.2});
+  const Expected expected = expect_ties(plan, job, sources.models);
+  const auto read_by_all = [&](Bytes magnitudes) {
+    const Merged merged =
+        merge_all(world(), plan, job, expected, {kNothing, 700, true, magnitudes});
+    EXPECT_EQ(merged.wrong_bytes, 0U);
+    return comm::all_reduce_sum(world(), merged.bytes_read.value());
+  };
+
+  EXPECT_GT(read_by_all(kNothing), read_by_all(kPlenty));
+}
+
 // For merges whose bytes are not looked at.
 Expected nothing_expected(const plan::Plan& plan) {
   Expected nothing;
@@ -678,6 +696,9 @@ TEST(TiesMerge, NanAllowLetsThroughWhatIsNotFinite) {
     const Merged merged = merge_all(world(), plan, job, expected, {});
 
     EXPECT_LE(merged.wrong_bytes, std::isnan(value) ? 4U : 0U);
+    EXPECT_EQ(merged.counts.positive, expected.ties.positive);
+    EXPECT_EQ(merged.counts.untouched, expected.ties.untouched) << "NaN is not nothing";
+    EXPECT_EQ(merged.counts.conflicts_before_trim, expected.ties.conflicts_before_trim);
     for (std::size_t task = 0; task < 2; ++task) {
       EXPECT_EQ(merged.tasks[task].kept, expected.tasks[task].kept);
       EXPECT_EQ(merged.tasks[task].threshold_bits, expected.tasks[task].threshold_bits);
