@@ -386,6 +386,21 @@ class FewFiles {
   rlimit before_{};
 };
 
+TEST(OpenFilesLimit, IsHalfOfWhatTheProcessMayOpenWithinBounds) {
+  {
+    const FewFiles few(20);
+    EXPECT_EQ(open_files_limit(), 16U);
+  }
+  {
+    const FewFiles some(1000);
+    EXPECT_EQ(open_files_limit(), 500U);
+  }
+  rlimit limit{};
+  getrlimit(RLIMIT_NOFILE, &limit);
+  const FewFiles many(limit.rlim_max);
+  EXPECT_EQ(open_files_limit(), std::min<rlim_t>(limit.rlim_max / 2, 4096));
+}
+
 TEST(BlockStore, ReadsMoreFilesThanItMayOpen) {
   constexpr std::size_t kFiles = 300;
   Model model;

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <filesystem>
 #include <limits>
 #include <memory>
@@ -174,7 +175,7 @@ Model random_model(std::uint64_t task, const std::vector<Dtype>& floating) {
     Dtype copied;  // f32: one of the floating types in turn
   };
   const Row rows[] = {
-      {"embed", {47, 61}, Dtype::f32}, {"ids", {33}, Dtype::i64},    {"norm", {64}, Dtype::f32},
+      {"embed", {47, 61}, Dtype::f32}, {"ids", {533}, Dtype::i64},   {"norm", {64}, Dtype::f32},
       {"none", {0, 5}, Dtype::f32},    {"scale", {}, Dtype::f32},    {"mlp", {31, 53}, Dtype::f32},
       {"mask", {77}, Dtype::boolean},  {"gate", {1201}, Dtype::f32}, {"up", {300}, Dtype::f32},
       {"head", {5003}, Dtype::f32},    {"tail", {5}, Dtype::u8}};
@@ -226,6 +227,20 @@ TEST(TiesMerge, EqualsTheReferenceForEveryAggregateAndTie) {
     for (const auto tie : {job::SignTie::majority, job::SignTie::positive}) {
       job.aggregate = aggregate;
       job.sign_tie = tie;
+      expect_as_expected(world(), plan, job, expect_ties(plan, job, sources.models));
+    }
+  }
+}
+
+TEST(TiesMerge, EqualsTheReferenceWhereTypesAreAlikeAndWhereOnlyOneDiffers) {
+  for (const Dtype common : {Dtype::bf16, Dtype::f16, Dtype::f32}) {
+    for (const Dtype other : {Dtype::bf16, Dtype::f16, Dtype::f32}) {
+      Sources sources;
+      sources.add("base", random_model(0, {common}));
+      sources.add("one", random_model(1, {common}));
+      sources.add("two", random_model(2, {other}));
+      const plan::Plan plan = sources.plan(world(), chunks_of(4096));
+      const job::Job job = job_of({0.2, 0.5});
       expect_as_expected(world(), plan, job, expect_ties(plan, job, sources.models));
     }
   }
@@ -340,6 +355,33 @@ TEST(TiesMerge, MergesFewerElementsThanRanks) {
   }
 }
 
+TEST(TiesMerge, LooksOnceMoreWhereWhatLiesInTheBracketsFindsNoMemory) {
+  // No two magnitudes are the same.
+  std::vector<double> task;
+  for (std::uint64_t i = 0; i < 5000; ++i) task.push_back(test::uniform(1, i));
+  const Sources sources = vectors({std::vector<double>(task.size(), 0.0), task});
+  const plan::Plan plan = sources.plan(world(), chunks_of(4096));
+  const job::Job job = job_of({0.2});
+  const Expected expected = expect_ties(plan, job, sources.models);
+  const auto read_by_all = [&](Bytes magnitudes) {
+    const Merged merged =
+        merge_all(world(), plan, job, expected, {kNothing, 700, true, magnitudes});
+    EXPECT_EQ(merged.wrong_bytes, 0U);
+    return comm::all_reduce_sum(world(), merged.bytes_read.value());
+  };
+
+  EXPECT_GT(read_by_all(kNothing), read_by_all(kPlenty));
+}
+
+// For merges whose bytes are not looked at.
+Expected nothing_expected(const plan::Plan& plan) {
+  Expected nothing;
+  for (const plan::Group& group : plan.groups) {
+    nothing.groups.emplace_back(group.elements.value() * base::element_bytes(group.dtype).value());
+  }
+  return nothing;
+}
+
 // Positions 0..1999 are elected positive, `negatives` after them negative, and the last 64 cancel;
 // so the first ranks see positives only and the last ranks negatives.
 Sources with_cancelling_end(std::size_t negatives) {
@@ -421,6 +463,94 @@ TEST(TiesMerge, AClearMajorityOfTheSampleIsTheSignThatIsTried) {
   EXPECT_EQ(merged.runs, 1);
 }
 
+// Models so large that the sample sees only some of them, although there are few ranks: what is
+// elected where it looks is chosen apart from what is elected elsewhere.
+class BesideTheSample {
+ public:
+  static constexpr std::size_t kElements = 2'200'000;
+
+  BesideTheSample() {
+    const Sources any = sources();
+    const plan::Plan plan = any.plan(world());
+    std::size_t number = 0;
+    for (std::uint64_t rank = 0; rank < plan.ranks; ++rank) {
+      for (const plan::Block& block : plan::sample_blocks(plan, rank)) {
+        for (std::uint64_t at = block.range.begin.value(); at < block.range.end.value(); ++at)
+          block_[at] = number;
+        ++number;
+      }
+    }
+  }
+
+  // Whether the sample looks there, and in which of its blocks.
+  bool sampled(std::size_t at) const { return block_[at] != kNowhere; }
+  std::size_t block(std::size_t at) const { return block_[at]; }
+  void elect(std::size_t at, int sign) { signs_[at] = static_cast<float>(sign); }
+
+  // The last element of all cancels.
+  int runs(job::Aggregate aggregate) const {
+    const Sources made = sources();
+    const plan::Plan plan = made.plan(world());
+    job::Job job = job_of({1.0, 1.0});
+    job.sign_tie = job::SignTie::majority;
+    job.aggregate = aggregate;
+    return merge_all(world(), plan, job, nothing_expected(plan), {kPlenty, 100'000}).runs;
+  }
+
+ private:
+  static constexpr std::size_t kNowhere = SIZE_MAX;
+
+  Sources sources() const {
+    Sources made;
+    std::vector<float> other(kElements, 0.0F);
+    std::vector<float> one = signs_;
+    one.back() = 1;
+    other.back() = -1;
+    for (const auto& values : {std::vector<float>(kElements, 0.0F), one, other}) {
+      ModelTensor tensor{"w", Dtype::f32, {kElements}, std::vector<std::byte>(kElements * 4)};
+      std::memcpy(tensor.bytes.data(), values.data(), tensor.bytes.size());
+      made.add("model " + std::to_string(made.models.size()), {tensor});
+    }
+    return made;
+  }
+
+  std::vector<float> signs_ = std::vector<float>(kElements, 0.0F);
+  std::vector<std::size_t> block_ = std::vector<std::size_t>(kElements, kNowhere);
+};
+
+TEST(TiesMerge, CountsAllSignsWhereTheSampleCannotTell) {
+  if (world().ranks() > 2) return;  // the samples of more ranks see everything
+  BesideTheSample models;
+  // Some more blocks say positive, no more than chance may do; all that is not seen says negative.
+  for (std::size_t at = 0; at < BesideTheSample::kElements; ++at) {
+    const bool positive =
+        models.sampled(at) && (models.block(at) < 20 || models.block(at) % 2 == 0);
+    models.elect(at, positive ? 1 : -1);
+  }
+
+  EXPECT_EQ(models.runs(job::Aggregate::disjoint_mean), 1);
+}
+
+TEST(TiesMerge, ASampleThatMisleadsCostsASecondRun) {
+  if (world().ranks() > 2) return;
+  BesideTheSample models;
+  // All that is seen says negative; the whole is balanced.
+  std::size_t seen = 0;
+  for (std::size_t at = 0; at < BesideTheSample::kElements; ++at) {
+    if (!models.sampled(at)) continue;
+    models.elect(at, -1);
+    ++seen;
+  }
+  for (std::size_t at = 0; seen > 0; ++at) {
+    if (models.sampled(at)) continue;
+    models.elect(at, 1);
+    --seen;
+  }
+
+  EXPECT_EQ(models.runs(job::Aggregate::disjoint_max), 2) << "no sign is not a negative one";
+  EXPECT_EQ(models.runs(job::Aggregate::disjoint_mean), 1) << "here it acts as negative";
+}
+
 TEST(TiesMerge, SamplesMoreTasksThanShareAnAllreduce) {
   constexpr std::size_t kTasks = plan::kTasksPerSample + 2;
   constexpr std::size_t kElements = 1000;
@@ -446,6 +576,9 @@ TEST(TiesMerge, SamplesMoreTasksThanShareAnAllreduce) {
 
   for (std::size_t task = 0; task < kTasks; ++task)
     EXPECT_EQ(ties.tasks()[task].threshold_bits, expected.tasks[task].threshold_bits) << task;
+  const plan::Traffic traffic =
+      plan::predict_traffic(plan, reads, store.rank(), pass_options(plan, job));
+  EXPECT_EQ(store.bytes_read(), traffic.sample - traffic.guess) << "no task is sampled twice";
   expect_as_expected(world(), plan, job, expected);
 }
 
@@ -474,10 +607,7 @@ Sources with_value(std::size_t source, std::size_t index, double value) {
 std::string failure(const Sources& sources, const job::Job& job,
                     const plan::Request& request = chunks_of(4096), const Way& way = {}) {
   const plan::Plan plan = sources.plan(world(), request);
-  Expected nothing;
-  for (const plan::Group& group : plan.groups) {
-    nothing.groups.emplace_back(group.elements.value() * base::element_bytes(group.dtype).value());
-  }
+  const Expected nothing = nothing_expected(plan);
   std::string line;
   try {
     merge_all(world(), plan, job, nothing, way);
@@ -569,6 +699,9 @@ TEST(TiesMerge, NanAllowLetsThroughWhatIsNotFinite) {
     const Merged merged = merge_all(world(), plan, job, expected, {});
 
     EXPECT_LE(merged.wrong_bytes, std::isnan(value) ? 4U : 0U);
+    EXPECT_EQ(merged.counts.positive, expected.ties.positive);
+    EXPECT_EQ(merged.counts.untouched, expected.ties.untouched) << "NaN is not nothing";
+    EXPECT_EQ(merged.counts.conflicts_before_trim, expected.ties.conflicts_before_trim);
     for (std::size_t task = 0; task < 2; ++task) {
       EXPECT_EQ(merged.tasks[task].kept, expected.tasks[task].kept);
       EXPECT_EQ(merged.tasks[task].threshold_bits, expected.tasks[task].threshold_bits);

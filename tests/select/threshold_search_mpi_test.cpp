@@ -359,15 +359,19 @@ TEST(ThresholdSearch, PositionZeroAsksForNothing) {
 }
 
 TEST(ThresholdSearch, WantsOnlyTheTasksThatAsk) {
-  ThresholdSearch search(1, {0, 1});
+  // Memory for one list of magnitudes.
+  ThresholdSearch search(1, {0, 1}, base::Bytes{std::uint64_t{64} << 10});
   EXPECT_FALSE(search.wants(0));
   EXPECT_TRUE(search.wants(1));
   const std::vector<float> one{2.0F};
+  int passes = 0;
   while (!search.done()) {
-    give(search, 0, one, 1);  // unasked, and without effect
+    passes += search.wants(1) ? 1 : 0;
+    give(search, 0, one, 1);  // unasked, and without effect: it takes no memory either
     if (world().is_root()) give(search, 1, one, 1);
     search.advance(world());
   }
+  EXPECT_EQ(passes, 1);
   EXPECT_FALSE(search.wants(1));
   EXPECT_EQ(search.thresholds(),
             (std::vector<std::uint32_t>{0, std::bit_cast<std::uint32_t>(2.0F)}));
