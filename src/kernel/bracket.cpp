@@ -17,15 +17,27 @@ namespace mpimerge::kernel {
 namespace HWY_NAMESPACE {
 namespace {
 
-// A stream of one model is followed this far ahead.
-constexpr std::size_t kBytesAhead = 4096;
+// Vectors that are loaded together, before the first of them takes its place in the list.
+constexpr std::size_t kVectors = 4;
+
+constexpr std::size_t kBytesAhead = 6144;
 
 HWY_INLINE IntegerVector integers(std::uint32_t bits) {
   return hn::Set(kIntegers, static_cast<std::int32_t>(bits));
 }
 
-HWY_INLINE IntegerVector magnitude(FloatVector task, FloatVector base) {
-  return hn::And(hn::BitCast(kIntegers, hn::Sub(task, base)), integers(0x7fffffffu));
+// The magnitudes of two vectors of elements.
+template <class Load>
+HWY_INLINE void two_magnitudes(const std::byte* task, const std::byte* base, std::size_t element,
+                               IntegerVector& first, IntegerVector& second) {
+  prefetch_two<Load>(task, element, kBytesAhead);
+  prefetch_two<Load>(base, element, kBytesAhead);
+  FloatVector task_first, task_second, base_first, base_second;
+  Load::two_at(task, element, task_first, task_second);
+  Load::two_at(base, element, base_first, base_second);
+  const IntegerVector sign_off = integers(0x7fffffffu);
+  first = hn::And(hn::BitCast(kIntegers, hn::Sub(task_first, base_first)), sign_off);
+  second = hn::And(hn::BitCast(kIntegers, hn::Sub(task_second, base_second)), sign_off);
 }
 
 // An atom of the bracket, or what no magnitude is.
@@ -51,7 +63,7 @@ HWY_INLINE std::uint64_t total(WordVector counts) {
   return sum;
 }
 
-// `elements` is a multiple of two vectors. No branch depends on the elements: with a few percent of
+// `elements` is a multiple of kVectors vectors. No branch depends on the elements: with a few percent of
 // them inside, none would be foreseen.
 template <class Load, std::size_t kAtoms>
 BracketCount count_vectors(const std::byte* HWY_RESTRICT task, const std::byte* HWY_RESTRICT base,
@@ -84,17 +96,17 @@ BracketCount count_vectors(const std::byte* HWY_RESTRICT task, const std::byte* 
     hn::StoreU(hn::Compress(hn::BitCast(kWords, magnitude), inside), kWords, list + listed);
     listed += hn::CountTrue(kWords, inside);
   };
-  for (std::size_t i = 0; i < elements; i += 2 * hn::Lanes(kFloats)) {
-    prefetch_two<Load>(base, i, kBytesAhead);
-    prefetch_two<Load>(task, i, kBytesAhead);
-    FloatVector base0, base1, task0, task1;
-    Load::two_at(base, i, base0, base1);
-    Load::two_at(task, i, task0, task1);
-    const IntegerVector magnitude0 = magnitude(task0, base0);
-    const IntegerVector magnitude1 = magnitude(task1, base1);
-    largest = hn::Max(largest, hn::Max(magnitude0, magnitude1));
+  const std::size_t lanes = hn::Lanes(kFloats);
+  for (std::size_t i = 0; i < elements; i += kVectors * lanes) {
+    IntegerVector magnitude0, magnitude1, magnitude2, magnitude3;
+    two_magnitudes<Load>(task, base, i, magnitude0, magnitude1);
+    two_magnitudes<Load>(task, base, i + 2 * lanes, magnitude2, magnitude3);
+    largest =
+        hn::Max(largest, hn::Max(hn::Max(magnitude0, magnitude1), hn::Max(magnitude2, magnitude3)));
     take(magnitude0);
     take(magnitude1);
+    take(magnitude2);
+    take(magnitude3);
   }
   BracketCount count;
   count.above = total(above);
@@ -143,8 +155,8 @@ HWY_EXPORT(count_bf16);
 HWY_EXPORT(count_f16);
 HWY_EXPORT(count_f32);
 
-// Pairs of whole vectors of every processor: 2 × 2,048 bits.
-constexpr std::size_t kWhole = 128;
+// Whole vectors of every processor, kVectors of them: 4 × 2,048 bits.
+constexpr std::size_t kWhole = 256;
 
 BracketCount count_whole(base::Dtype dtype, const std::byte* task, const std::byte* base,
                          std::size_t elements, const Bracket& bracket, std::uint32_t* list) {
