@@ -17,95 +17,129 @@ namespace mpimerge::kernel {
 namespace HWY_NAMESPACE {
 namespace {
 
-// Vectors that share a branch: with several, one of them has an element inside nearly always or
-// hardly ever, and the processor guesses right.
+// Vectors that are loaded together, before the first of them takes its place in the list.
 constexpr std::size_t kVectors = 4;
+
+constexpr std::size_t kBytesAhead = 6144;
 
 HWY_INLINE IntegerVector integers(std::uint32_t bits) {
   return hn::Set(kIntegers, static_cast<std::int32_t>(bits));
 }
 
-// Takes what is inside the bracket: atoms are counted, the rest goes to the list.
-HWY_INLINE void take(IntegerVector magnitude, hn::Mask<Integers> inside, const Bracket& bracket,
-                     std::uint32_t* HWY_RESTRICT list, BracketCount& count) {
-  for (std::size_t atom = 0; atom < bracket.atom_count; ++atom) {
-    const auto equal = hn::And(inside, hn::Eq(magnitude, integers(bracket.atoms[atom])));
-    count.atoms[atom] += hn::CountTrue(kIntegers, equal);
-    inside = hn::AndNot(equal, inside);
-  }
-  if (bracket.atom_count > 0 && hn::AllFalse(kIntegers, inside)) return;
-  // A whole vector is stored: on some processors far cheaper than storing under a mask.
-  const auto kept = hn::Compress(hn::BitCast(kWords, magnitude), hn::RebindMask(kWords, inside));
-  hn::StoreU(kept, kWords, list + count.listed);
-  count.listed += hn::CountTrue(kIntegers, inside);
+// The magnitudes of two vectors of elements.
+template <class Load>
+HWY_INLINE void two_magnitudes(const std::byte* task, const std::byte* base, std::size_t element,
+                               IntegerVector& first, IntegerVector& second) {
+  prefetch_two<Load>(task, element, kBytesAhead);
+  prefetch_two<Load>(base, element, kBytesAhead);
+  FloatVector task_first, task_second, base_first, base_second;
+  Load::two_at(task, element, task_first, task_second);
+  Load::two_at(base, element, base_first, base_second);
+  const IntegerVector sign_off = integers(0x7fffffffu);
+  first = hn::And(hn::BitCast(kIntegers, hn::Sub(task_first, base_first)), sign_off);
+  second = hn::And(hn::BitCast(kIntegers, hn::Sub(task_second, base_second)), sign_off);
 }
 
-// `elements` is a multiple of kVectors vectors.
-template <class Load>
-BracketCount count_vectors(const std::byte* HWY_RESTRICT task, const float* HWY_RESTRICT base,
+// An atom of the bracket, or what no magnitude is.
+HWY_INLINE IntegerVector atom_of(const Bracket& bracket, std::size_t number) {
+  const std::uint32_t atom = bracket.atoms[number];
+  const bool inside = number < bracket.atom_count && bracket.low <= atom && atom < bracket.high;
+  return integers(inside ? atom : Bracket::kEnd);
+}
+
+// Counts elements that are an atom, and puts them outside.
+HWY_INLINE void take_atom(IntegerVector magnitude, IntegerVector atom, WordVector& count,
+                          IntegerVector& offset) {
+  const auto equal = hn::Eq(magnitude, atom);
+  count = count_where(equal, count);
+  offset = hn::IfThenElse(equal, integers(0x7fffffffu), offset);
+}
+
+HWY_INLINE std::uint64_t total(WordVector counts) {
+  HWY_ALIGN std::uint32_t parts[HWY_LANES(std::uint32_t)];
+  hn::Store(counts, kWords, parts);
+  std::uint64_t sum = 0;
+  for (std::size_t lane = 0; lane < hn::Lanes(kWords); ++lane) sum += parts[lane];
+  return sum;
+}
+
+// `elements` is a multiple of kVectors vectors. No branch depends on the elements: with a few percent of
+// them inside, none would be foreseen.
+template <class Load, std::size_t kAtoms>
+BracketCount count_vectors(const std::byte* HWY_RESTRICT task, const std::byte* HWY_RESTRICT base,
                            std::size_t elements, const Bracket& bracket,
                            std::uint32_t* HWY_RESTRICT list) {
-  BracketCount count;
-  const IntegerVector sign_off = integers(0x7fffffffu);
-  // Magnitudes are not negative as integers, and neither is what lies below the bracket's end.
-  const IntegerVector below_low = integers(bracket.low - 1);
+  // Magnitudes are not negative as integers. Less `low` and 2^31, those inside are the least.
   const IntegerVector below_high = integers(bracket.high - 1);
-  const std::size_t lanes = hn::Lanes(kFloats);
+  const IntegerVector low = integers(bracket.low + 0x80000000u);
+  const IntegerVector width = integers(bracket.high - bracket.low + 0x80000000u);
+  const IntegerVector atom0 = atom_of(bracket, 0);
+  const IntegerVector atom1 = atom_of(bracket, 1);
+  const IntegerVector atom2 = atom_of(bracket, 2);
+  const IntegerVector atom3 = atom_of(bracket, 3);
+  WordVector atoms0 = hn::Zero(kWords);
+  WordVector atoms1 = hn::Zero(kWords);
+  WordVector atoms2 = hn::Zero(kWords);
+  WordVector atoms3 = hn::Zero(kWords);
   WordVector above = hn::Zero(kWords);
   IntegerVector largest = hn::Zero(kIntegers);
+  std::size_t listed = 0;
+  const auto take = [&](IntegerVector magnitude) HWY_ATTR {
+    above = count_where(hn::Gt(magnitude, below_high), above);
+    IntegerVector offset = hn::Sub(magnitude, low);
+    if constexpr (kAtoms > 0) take_atom(magnitude, atom0, atoms0, offset);
+    if constexpr (kAtoms > 1) take_atom(magnitude, atom1, atoms1, offset);
+    if constexpr (kAtoms > 2) take_atom(magnitude, atom2, atoms2, offset);
+    if constexpr (kAtoms > 3) take_atom(magnitude, atom3, atoms3, offset);
+    const auto inside = hn::RebindMask(kWords, hn::Lt(offset, width));
+    // A whole vector is stored: on some processors far cheaper than storing under a mask.
+    hn::StoreU(hn::Compress(hn::BitCast(kWords, magnitude), inside), kWords, list + listed);
+    listed += hn::CountTrue(kWords, inside);
+  };
+  const std::size_t lanes = hn::Lanes(kFloats);
   for (std::size_t i = 0; i < elements; i += kVectors * lanes) {
-    Load::prefetch(task, i);
-    Load::prefetch(task, i + 2 * lanes);
-    const auto magnitude_of = [&](std::size_t vector) HWY_ATTR {
-      const std::size_t at = i + vector * lanes;
-      const FloatVector tau = hn::Sub(Load::at(task, at), hn::LoadU(kFloats, base + at));
-      return hn::And(hn::BitCast(kIntegers, tau), sign_off);
-    };
-    const IntegerVector m0 = magnitude_of(0);
-    const IntegerVector m1 = magnitude_of(1);
-    const IntegerVector m2 = magnitude_of(2);
-    const IntegerVector m3 = magnitude_of(3);
-    largest = hn::Max(largest, hn::Max(hn::Max(m0, m1), hn::Max(m2, m3)));
-    const auto above0 = hn::Gt(m0, below_high);
-    const auto above1 = hn::Gt(m1, below_high);
-    const auto above2 = hn::Gt(m2, below_high);
-    const auto above3 = hn::Gt(m3, below_high);
-    above = count_where(hn::RebindMask(kFloats, above0), above);
-    above = count_where(hn::RebindMask(kFloats, above1), above);
-    above = count_where(hn::RebindMask(kFloats, above2), above);
-    above = count_where(hn::RebindMask(kFloats, above3), above);
-    const auto inside0 = hn::AndNot(above0, hn::Gt(m0, below_low));
-    const auto inside1 = hn::AndNot(above1, hn::Gt(m1, below_low));
-    const auto inside2 = hn::AndNot(above2, hn::Gt(m2, below_low));
-    const auto inside3 = hn::AndNot(above3, hn::Gt(m3, below_low));
-    if (hn::AllFalse(kIntegers, hn::Or(hn::Or(inside0, inside1), hn::Or(inside2, inside3))))
-      continue;
-    take(m0, inside0, bracket, list, count);
-    take(m1, inside1, bracket, list, count);
-    take(m2, inside2, bracket, list, count);
-    take(m3, inside3, bracket, list, count);
+    IntegerVector magnitude0, magnitude1, magnitude2, magnitude3;
+    two_magnitudes<Load>(task, base, i, magnitude0, magnitude1);
+    two_magnitudes<Load>(task, base, i + 2 * lanes, magnitude2, magnitude3);
+    largest =
+        hn::Max(largest, hn::Max(hn::Max(magnitude0, magnitude1), hn::Max(magnitude2, magnitude3)));
+    take(magnitude0);
+    take(magnitude1);
+    take(magnitude2);
+    take(magnitude3);
   }
-  HWY_ALIGN std::uint32_t parts[HWY_LANES(std::uint32_t)];
-  hn::Store(above, kWords, parts);
-  for (std::size_t lane = 0; lane < lanes; ++lane) count.above += parts[lane];
-  hn::Store(hn::BitCast(kWords, largest), kWords, parts);
-  count.largest = *std::max_element(parts, parts + lanes);
+  BracketCount count;
+  count.above = total(above);
+  count.atoms = {total(atoms0), total(atoms1), total(atoms2), total(atoms3)};
+  count.listed = listed;
+  count.largest = static_cast<std::uint32_t>(hn::GetLane(hn::MaxOfLanes(kIntegers, largest)));
   return count;
 }
 
-BracketCount count_bf16(const std::byte* task, const float* base, std::size_t elements,
+// As many atoms as the bracket has are looked for.
+template <class Load, std::size_t kAtoms = 0>
+BracketCount count_as(const std::byte* task, const std::byte* base, std::size_t elements,
+                      const Bracket& bracket, std::uint32_t* list) {
+  if constexpr (kAtoms < Bracket::kMostAtoms) {
+    if (bracket.atom_count > kAtoms)
+      return count_as<Load, kAtoms + 1>(task, base, elements, bracket, list);
+  }
+  return count_vectors<Load, kAtoms>(task, base, elements, bracket, list);
+}
+
+BracketCount count_bf16(const std::byte* task, const std::byte* base, std::size_t elements,
                         const Bracket& bracket, std::uint32_t* list) {
-  return count_vectors<LoadBf16>(task, base, elements, bracket, list);
+  return count_as<LoadBf16>(task, base, elements, bracket, list);
 }
 
-BracketCount count_f16(const std::byte* task, const float* base, std::size_t elements,
+BracketCount count_f16(const std::byte* task, const std::byte* base, std::size_t elements,
                        const Bracket& bracket, std::uint32_t* list) {
-  return count_vectors<LoadF16>(task, base, elements, bracket, list);
+  return count_as<LoadF16>(task, base, elements, bracket, list);
 }
 
-BracketCount count_f32(const std::byte* task, const float* base, std::size_t elements,
+BracketCount count_f32(const std::byte* task, const std::byte* base, std::size_t elements,
                        const Bracket& bracket, std::uint32_t* list) {
-  return count_vectors<LoadF32>(task, base, elements, bracket, list);
+  return count_as<LoadF32>(task, base, elements, bracket, list);
 }
 
 }  // namespace
@@ -124,7 +158,7 @@ HWY_EXPORT(count_f32);
 // Whole vectors of every processor, kVectors of them: 4 × 2,048 bits.
 constexpr std::size_t kWhole = 256;
 
-BracketCount count_whole(base::Dtype dtype, const std::byte* task, const float* base,
+BracketCount count_whole(base::Dtype dtype, const std::byte* task, const std::byte* base,
                          std::size_t elements, const Bracket& bracket, std::uint32_t* list) {
   switch (dtype) {
     case base::Dtype::bf16:
@@ -145,16 +179,17 @@ void add(BracketCount& total, const BracketCount& part) {
 
 // Fewer elements than whole vectors: widened and filled up with zeros, which are taken out again.
 BracketCount count_rest(base::Dtype dtype, std::span<const std::byte> task,
-                        std::span<const float> base, const Bracket& bracket, std::uint32_t* list) {
+                        std::span<const std::byte> base, std::size_t elements,
+                        const Bracket& bracket, std::uint32_t* list) {
   std::array<float, kWhole> task_values{};
   std::array<float, kWhole> base_values{};
   std::array<std::uint32_t, kWhole + kListPadding> rest_list;
-  to_f32(dtype, task, std::span(task_values).first(base.size()));
-  std::copy(base.begin(), base.end(), base_values.begin());
+  to_f32(dtype, task, std::span(task_values).first(elements));
+  to_f32(dtype, base, std::span(base_values).first(elements));
   BracketCount count =
-      count_whole(base::Dtype::f32, reinterpret_cast<const std::byte*>(task_values.data()),
-                  base_values.data(), kWhole, bracket, rest_list.data());
-  const std::size_t added = kWhole - base.size();
+      count_whole(base::Dtype::f32, std::as_bytes(std::span(task_values)).data(),
+                  std::as_bytes(std::span(base_values)).data(), kWhole, bracket, rest_list.data());
+  const std::size_t added = kWhole - elements;
   if (bracket.low == 0) {
     const auto atoms = std::span(bracket.atoms).first(bracket.atom_count);
     const auto zero = std::find(atoms.begin(), atoms.end(), 0u);
@@ -171,17 +206,20 @@ BracketCount count_rest(base::Dtype dtype, std::span<const std::byte> task,
 }  // namespace
 
 BracketCount count_bracket(base::Dtype dtype, std::span<const std::byte> task,
-                           std::span<const float> base, const Bracket& bracket,
+                           std::span<const std::byte> base, const Bracket& bracket,
                            std::uint32_t* list) noexcept {
   const std::size_t element_bytes = base::element_bytes(dtype).value();
+  const std::size_t elements = base.size() / element_bytes;
   // Doubles are rare: they are rounded to float32 piece by piece.
-  const std::size_t whole = dtype == base::Dtype::f64 ? 0 : base.size() / kWhole * kWhole;
+  const std::size_t whole = dtype == base::Dtype::f64 ? 0 : elements / kWhole * kWhole;
   BracketCount count;
   if (whole > 0) count = count_whole(dtype, task.data(), base.data(), whole, bracket, list);
-  for (std::size_t begin = whole; begin < base.size(); begin += kWhole) {
-    const std::size_t elements = std::min(kWhole, base.size() - begin);
-    add(count, count_rest(dtype, task.subspan(begin * element_bytes, elements * element_bytes),
-                          base.subspan(begin, elements), bracket, list + count.listed));
+  for (std::size_t begin = whole; begin < elements; begin += kWhole) {
+    const std::size_t size = std::min(kWhole, elements - begin);
+    const auto part = [&](std::span<const std::byte> of) {
+      return of.subspan(begin * element_bytes, size * element_bytes);
+    };
+    add(count, count_rest(dtype, part(task), part(base), size, bracket, list + count.listed));
   }
   return count;
 }

@@ -15,6 +15,8 @@ namespace mpimerge::kernel {
 namespace HWY_NAMESPACE {
 namespace {
 
+constexpr std::size_t kBytesAhead = 4096;
+
 HWY_INLINE WordVector f32_to_bf16(FloatVector value) {
   const WordVector bits = hn::BitCast(kWords, value);
   const WordVector odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(kWords, 1u));
@@ -48,7 +50,7 @@ HWY_INLINE void widen_halves(const std::byte* HWY_RESTRICT from, float* HWY_REST
                              std::size_t elements, Scalar scalar) {
   std::size_t i = 0;
   for (; i + 2 * hn::Lanes(kFloats) <= elements; i += 2 * hn::Lanes(kFloats)) {
-    Load::prefetch(from, i);
+    prefetch_two<Load>(from, i, kBytesAhead);
     hn::StoreU(Load::at(from, i), kFloats, to + i);
     hn::StoreU(Load::at(from, i + hn::Lanes(kFloats)), kFloats, to + i + hn::Lanes(kFloats));
   }
@@ -69,8 +71,7 @@ HWY_INLINE void round_to_halves(const float* HWY_RESTRICT from, std::byte* HWY_R
   const std::size_t lanes = hn::Lanes(kFloats);
   std::size_t i = 0;
   for (; i + 2 * lanes <= elements; i += 2 * lanes) {
-    LoadF32::prefetch(reinterpret_cast<const std::byte*>(from), i);
-    LoadF32::prefetch(reinterpret_cast<const std::byte*>(from), i + lanes);
+    prefetch_two<LoadF32>(reinterpret_cast<const std::byte*>(from), i, kBytesAhead);
     store(i);
     store(i + lanes);
   }

@@ -33,6 +33,10 @@ using WordVector = hn::Vec<Words>;
 using IntegerVector = hn::Vec<Integers>;
 using FloatMask = hn::Mask<Floats>;
 
+HWY_INLINE WordVector load_words(const std::byte* from) {
+  return hn::LoadU(kWords, reinterpret_cast<const std::uint32_t*>(from));
+}
+
 // Vector forms of the functions of the same names in convert.hpp, which explain them.
 
 HWY_INLINE FloatVector bf16_to_f32(WordVector bits) {
@@ -50,42 +54,63 @@ HWY_INLINE FloatVector f16_to_f32(WordVector bits) {
       kFloats, hn::Or(sign, hn::IfThenElse(is_special, special, hn::BitCast(kWords, scaled))));
 }
 
-// How far ahead of its loads a kernel asks for memory: a model's values come as a stream of their
-// own, which processors follow no further than to the end of a page.
-constexpr std::size_t kPrefetchBytes = 2048;
+// Loads of elements from any byte on. `at` gives a vector of them. `two_at` gives the next two
+// vectors, in an order that is the same for all models and costs no shuffling.
 
-template <std::size_t kElementBytes>
-struct Prefetching {
-  static HWY_INLINE void prefetch(const std::byte* from, std::size_t element) {
-    hwy::Prefetch(from + element * kElementBytes + kPrefetchBytes);
-  }
-};
-
-// Loads of a vector's worth of elements, from any byte on.
-
-struct LoadBf16 : Prefetching<2> {
+struct LoadBf16 {
+  static constexpr std::size_t kElementBytes = 2;
   static HWY_INLINE FloatVector at(const std::byte* from, std::size_t element) {
     const auto* const bits = reinterpret_cast<const std::uint16_t*>(from) + element;
     return bf16_to_f32(hn::PromoteTo(kWords, hn::LoadU(kHalves, bits)));
   }
+  // The even elements, then the odd ones: the lower and the upper halves of words.
+  static HWY_INLINE void two_at(const std::byte* from, std::size_t element, FloatVector& even,
+                                FloatVector& odd) {
+    const WordVector words = load_words(from + kElementBytes * element);
+    even = bf16_to_f32(words);
+    odd = hn::BitCast(kFloats, hn::And(words, hn::Set(kWords, 0xffff0000u)));
+  }
 };
 
-struct LoadF16 : Prefetching<2> {
+struct LoadF16 {
+  static constexpr std::size_t kElementBytes = 2;
   static HWY_INLINE FloatVector at(const std::byte* from, std::size_t element) {
     const auto* const bits = reinterpret_cast<const std::uint16_t*>(from) + element;
     return f16_to_f32(hn::PromoteTo(kWords, hn::LoadU(kHalves, bits)));
   }
-};
-
-struct LoadF32 : Prefetching<4> {
-  static HWY_INLINE FloatVector at(const std::byte* from, std::size_t element) {
-    return hn::LoadU(kFloats, reinterpret_cast<const float*>(from) + element);
+  static HWY_INLINE void two_at(const std::byte* from, std::size_t element, FloatVector& even,
+                                FloatVector& odd) {
+    const WordVector words = load_words(from + kElementBytes * element);
+    even = f16_to_f32(hn::And(words, hn::Set(kWords, 0xffffu)));
+    odd = f16_to_f32(hn::ShiftRight<16>(words));
   }
 };
 
+struct LoadF32 {
+  static constexpr std::size_t kElementBytes = 4;
+  static HWY_INLINE FloatVector at(const std::byte* from, std::size_t element) {
+    return hn::LoadU(kFloats, reinterpret_cast<const float*>(from) + element);
+  }
+  static HWY_INLINE void two_at(const std::byte* from, std::size_t element, FloatVector& first,
+                                FloatVector& second) {
+    first = at(from, element);
+    second = at(from, element + hn::Lanes(kFloats));
+  }
+};
+
+// Asks for the memory of two vectors of elements, some way ahead of their load: a model's values
+// come as a stream of their own, which processors follow no further than to the end of a page.
+template <class Load>
+HWY_INLINE void prefetch_two(const std::byte* from, std::size_t element, std::size_t bytes_ahead) {
+  const std::byte* const ahead = from + Load::kElementBytes * element + bytes_ahead;
+  hwy::Prefetch(ahead);
+  if constexpr (Load::kElementBytes == 4) hwy::Prefetch(ahead + hn::Lanes(kFloats) * 4);
+}
+
 // `counts` + 1 where the mask is set. A processor with mask registers adds under the mask; others
 // have the mask as −1 at hand.
-HWY_INLINE WordVector count_where(FloatMask mask, WordVector counts) {
+template <class Mask>
+HWY_INLINE WordVector count_where(Mask mask, WordVector counts) {
 #if HWY_MAX_BYTES >= 64
   const WordVector one = hn::Set(kWords, 1u);
   return hn::IfThenElse(hn::RebindMask(kWords, mask), hn::Add(counts, one), counts);

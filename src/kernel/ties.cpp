@@ -35,6 +35,8 @@ namespace mpimerge::kernel {
 namespace HWY_NAMESPACE {
 namespace {
 
+constexpr std::size_t kBytesAhead = 2048;
+
 // Vectors stand in no struct: those of some processors (SVE) have no size before the program runs.
 
 HWY_INLINE FloatVector add_where(FloatMask mask, FloatVector sum, FloatVector value) {
@@ -188,7 +190,7 @@ TiesCounts merge_group(const TiesRule& rule, const TaskGroup& group, TiesScratch
   WordVector count_before = hn::Zero(kWords);
   WordVector count_after = hn::Zero(kWords);
   for (std::size_t i = 0; i < elements; i += 2 * lanes) {
-    Load::prefetch(base, i);
+    prefetch_two<Load>(base, i, kBytesAhead);
     const FloatVector base_a = Load::at(base, i);
     const FloatVector base_b = Load::at(base, i + lanes);
     FloatVector sum_a = hn::Zero(kFloats);
@@ -232,7 +234,7 @@ TiesCounts merge_group(const TiesRule& rule, const TaskGroup& group, TiesScratch
     }
     for (std::size_t number = 0; number < tasks; ++number) {
       const TiesTask& task = group.tasks[number];
-      Load::prefetch(task.values, i);
+      prefetch_two<Load>(task.values, i, kBytesAhead);
       const IntegerVector cut = hn::Set(kIntegers, below[number]);
       const FloatVector weight = hn::Set(kFloats, kKind == Kind::unit ? 1.0F : task.weight);
       const FloatVector tau_a = hn::Sub(Load::at(task.values, i), base_a);

@@ -111,12 +111,9 @@ void TiesMerge::sample_brackets(const comm::Comm& comm, const std::vector<plan::
     for (const plan::Block& block : blocks) {
       const BlockData& data = store_.peek(block, first_task, last_task);
       each_tile(data, [&](const Tile& tile) {
-        const std::span<const float> base = widen(data, tile, 0, base_tile_);
         for (std::size_t task = first_task; task < last_task; ++task) {
           // Everything is inside the widest bracket.
-          const kernel::BracketCount all =
-              kernel::count_bracket(dtype_of(data, tile, task + 1), raw(data, tile, task + 1), base,
-                                    kernel::Bracket{}, list_.data());
+          const kernel::BracketCount all = count_bracket(data, tile, task, kernel::Bracket{});
           sample.add(task - first_task, std::span(list_).first(all.listed));
         }
       });
@@ -184,18 +181,29 @@ bool TiesMerge::look_at_shard(const comm::Comm& comm, const Progress& progress,
 }
 
 void TiesMerge::select_tile(const BlockData& block, const Tile& tile) {
-  const std::span<const float> base = widen(block, tile, 0, base_tile_);
   for (std::size_t task = 0; task < trims_.size(); ++task) {
     if (!search_.wants(task) && !check_values_) continue;
     // A task that nothing is asked of is only looked at for its largest value.
     constexpr kernel::Bracket kAboveAll{kernel::Bracket::kEnd - 1, kernel::Bracket::kEnd, {}, 0};
     const kernel::Bracket& bracket = search_.wants(task) ? search_.bracket(task) : kAboveAll;
-    const kernel::BracketCount count = kernel::count_bracket(
-        dtype_of(block, tile, task + 1), raw(block, tile, task + 1), base, bracket, list_.data());
+    const kernel::BracketCount count = count_bracket(block, tile, task, bracket);
     if (check_values_ && count.largest >= kInfinityBits) refuse_non_finite(block, tile, task);
     search_.add(task, count, std::span(list_).first(count.listed));
   }
   if (counts_signs_) signs_ += tile_signs(block, tile);
+}
+
+// Counts and lists, in list_, a task's magnitudes. Values of unlike types are widened first.
+kernel::BracketCount TiesMerge::count_bracket(const BlockData& block, const Tile& tile,
+                                              std::size_t task, const kernel::Bracket& bracket) {
+  const base::Dtype dtype = dtype_of(block, tile, task + 1);
+  if (dtype == dtype_of(block, tile, 0)) {
+    return kernel::count_bracket(dtype, raw(block, tile, task + 1), raw(block, tile, 0), bracket,
+                                 list_.data());
+  }
+  return kernel::count_bracket(
+      base::Dtype::f32, std::as_bytes(widen(block, tile, task + 1, task_tiles_)),
+      std::as_bytes(widen(block, tile, 0, base_tile_)), bracket, list_.data());
 }
 
 // Collective. Which sign is elected more often in the sample, with the thresholds that it has, and

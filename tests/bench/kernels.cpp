@@ -148,17 +148,16 @@ kernel::Bracket bracket_of(const Models& models, double share) {
 void select_pass(benchmark::State& state, Deltas kind) {
   const Models models(elements_of(state), kind);
   const kernel::Bracket bracket = bracket_of(models, 0.8);
-  std::vector<float> base(kTile);
   std::vector<std::uint32_t> list(kTile + kernel::kListPadding);
   std::uint64_t listed = 0;
   for (auto _ : state) {
     listed = 0;
     for (std::size_t begin = 0; begin + kTile <= models.base.size(); begin += kTile) {
-      kernel::to_f32(base::Dtype::bf16, bytes_of(models.base).subspan(2 * begin, 2 * kTile), base);
+      const auto base = bytes_of(models.base).subspan(2 * begin, 2 * kTile);
       for (const Halves& task : models.tasks) {
+        const auto values = bytes_of(task).subspan(2 * begin, 2 * kTile);
         const auto count =
-            kernel::count_bracket(base::Dtype::bf16, bytes_of(task).subspan(2 * begin, 2 * kTile),
-                                  base, bracket, list.data());
+            kernel::count_bracket(base::Dtype::bf16, values, base, bracket, list.data());
         listed += count.listed;
       }
     }

@@ -68,8 +68,8 @@ int main(int argc, char** argv) {
     const std::vector<float> base(kElementsPerRank);
     std::vector<std::uint32_t> list(kElementsPerRank + kernel::kListPadding);
     const auto count = [&](std::size_t task, const kernel::Bracket& bracket) {
-      return kernel::count_bracket(base::Dtype::f32, std::as_bytes(std::span(values[task])), base,
-                                   bracket, list.data());
+      return kernel::count_bracket(base::Dtype::f32, std::as_bytes(std::span(values[task])),
+                                   std::as_bytes(std::span(base)), bracket, list.data());
     };
     select::ThresholdSearch search(elements, positions);
     for (std::size_t first = 0; first < tasks; first += plan::kTasksPerSample) {

@@ -47,21 +47,28 @@ Found count_plainly(const std::vector<float>& task, const std::vector<float>& ba
   return found;
 }
 
-// From an odd byte on; what stands behind the list's padding must stay.
+// From odd bytes on; what stands behind the list's padding must stay.
 Found count_by_kernel(base::Dtype dtype, const std::vector<float>& task,
                       const std::vector<float>& base, const Bracket& bracket) {
-  std::vector<std::byte> bytes(1 + task.size() * base::element_bytes(dtype).value());
-  from_f32(dtype, task, std::span(bytes).subspan(1));
+  std::vector<std::byte> task_bytes(1 + task.size() * base::element_bytes(dtype).value());
+  std::vector<std::byte> base_bytes(3 + base.size() * base::element_bytes(dtype).value());
+  const auto task_values = std::span(task_bytes).subspan(1);
+  const auto base_values = std::span(base_bytes).subspan(3);
+  from_f32(dtype, task, task_values);
+  from_f32(dtype, base, base_values);
   std::vector<std::uint32_t> list(task.size() + kListPadding + 1, kUnwritten);
   Found found;
-  found.count = count_bracket(dtype, std::span(bytes).subspan(1), base, bracket, list.data());
+  found.count = count_bracket(dtype, task_values, base_values, bracket, list.data());
   EXPECT_EQ(list.back(), kUnwritten);
   list.resize(found.count.listed);
   found.list = list;
   return found;
 }
 
-void expect_same(const Found& found, const Found& expected) {
+// Lists have no order.
+void expect_same(Found found, Found expected) {
+  std::sort(found.list.begin(), found.list.end());
+  std::sort(expected.list.begin(), expected.list.end());
   EXPECT_EQ(found.count.above, expected.count.above);
   EXPECT_EQ(found.count.atoms, expected.count.atoms);
   EXPECT_EQ(found.count.largest, expected.count.largest);

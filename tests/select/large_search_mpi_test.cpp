@@ -41,8 +41,8 @@ std::vector<std::uint32_t> search_sharded(const std::vector<std::uint64_t>& posi
       for (std::size_t i = 0; i < tile.size(); ++i) tile[i] = value(at + i);
       for (std::size_t task = 0; task < positions.size(); ++task) {
         const kernel::BracketCount count = kernel::count_bracket(
-            base::Dtype::f32, std::as_bytes(std::span(tile)), std::span(base).first(tile.size()),
-            search.bracket(task), list.data());
+            base::Dtype::f32, std::as_bytes(std::span(tile)),
+            std::as_bytes(std::span(base).first(tile.size())), search.bracket(task), list.data());
         search.add(task, count, std::span(list).first(count.listed));
       }
     }

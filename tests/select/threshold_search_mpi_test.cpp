@@ -144,8 +144,8 @@ void give(ThresholdSearch& search, std::size_t task, std::span<const float> part
   for (std::size_t begin = 0; begin < part.size(); begin += tile) {
     const auto values = part.subspan(begin, std::min(tile, part.size() - begin));
     const kernel::BracketCount count = kernel::count_bracket(
-        base::Dtype::f32, std::as_bytes(values), std::span(base).first(values.size()),
-        search.bracket(task), list.data());
+        base::Dtype::f32, std::as_bytes(values),
+        std::as_bytes(std::span(base).first(values.size())), search.bracket(task), list.data());
     search.add(task, count, std::span(list).first(count.listed));
   }
 }

@@ -37,11 +37,12 @@ inline constexpr std::size_t kListPadding = 128;
 /// inside.
 ///
 /// @param task  [elements] of a floating `dtype`, any alignment
-/// @param base  [elements] f32
-/// @param list  room for [elements + kListPadding]: the magnitudes inside, in order, without atoms
+/// @param base  [elements] of the same type, any alignment
+/// @param list  room for [elements + kListPadding]: the magnitudes inside that are no atoms, in any
+///              order
 /// Cost: one vectorised read; the list grows branch-free.
 BracketCount count_bracket(base::Dtype dtype, std::span<const std::byte> task,
-                           std::span<const float> base, const Bracket& bracket,
+                           std::span<const std::byte> base, const Bracket& bracket,
                            std::uint32_t* list) noexcept;
 
 }  // namespace mpimerge::kernel

@@ -118,6 +118,8 @@ class TiesMerge {
   void sample_brackets(const comm::Comm& comm, const std::vector<plan::Block>& blocks,
                        std::size_t first_task, std::size_t last_task);
   void select_tile(const BlockData& block, const Tile& tile);
+  kernel::BracketCount count_bracket(const BlockData& block, const Tile& tile, std::size_t task,
+                                     const kernel::Bracket& bracket);
   // A tile's base, in a type that its tasks have too.
   struct Shared {
     base::Dtype dtype;
