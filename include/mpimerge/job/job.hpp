@@ -8,15 +8,11 @@
 
 #include "mpimerge/base/dtype.hpp"
 #include "mpimerge/base/index.hpp"
+#include "mpimerge/method/rules.hpp"
+#include "mpimerge/method/setting.hpp"
 
 namespace mpimerge::job {
 
-enum class Method : std::uint8_t { ties };
-enum class TrimScope : std::uint8_t { model };
-enum class Elect : std::uint8_t { mass };
-/// What sign an exactly cancelling sum takes.
-enum class SignTie : std::uint8_t { majority, positive };
-enum class Aggregate : std::uint8_t { disjoint_mean, disjoint_sum, disjoint_max };
 /// What a NaN or infinity in an input does.
 enum class NanPolicy : std::uint8_t { error, allow };
 
@@ -24,13 +20,15 @@ enum class NanPolicy : std::uint8_t { error, allow };
 struct Task {
   std::string name;  ///< as the job file spells it
   std::string path;  ///< resolved against the job file's directory
-  double density = 0.2;
-  double weight = 1.0;
+  /// By name: this model's own. What is not here is in Job::parameters, or the method's fallback.
+  std::map<std::string, method::Setting> parameters;
+  /// Resolved path of the file that the method wants beside the model (Description::files), or empty.
+  std::string side_file;
   int line = 0;  ///< in the job file, for messages; 0 if it comes from a `--set`
 
   template <class Archive>
   void serialize(Archive& archive, unsigned /*version*/) {
-    archive& name& path& density& weight& line;
+    archive& name& path& parameters& side_file& line;
   }
 };
 
@@ -58,17 +56,16 @@ struct OutputHints {
 
 /// A job file that was found valid.
 struct Job {
-  std::string file;  ///< path of the job file
-  std::string text;  ///< its YAML with every `--set` applied: what the output records
-  Method method = Method::ties;
-  std::string base_name;
+  std::string file;             ///< path of the job file
+  std::string text;             ///< its YAML with every `--set` applied: what the output records
+  std::string method = "ties";  ///< method::find knows it
+  std::string base_name;        ///< empty: the merge has no base model
   std::string base_path;
-  std::vector<Task> tasks;
-  double lambda = 1.0;
-  TrimScope trim_scope = TrimScope::model;
-  Elect elect = Elect::mass;
-  SignTie sign_tie = SignTie::majority;
-  Aggregate aggregate = Aggregate::disjoint_mean;
+  std::vector<Task> tasks;                            ///< without the base
+  std::map<std::string, method::Setting> parameters;  ///< by name: of the whole merge
+  method::Rules rules;
+  std::string signs_name;  ///< Elect::given: the checkpoint whose signs are taken
+  std::string signs_path;
   NanPolicy nan = NanPolicy::error;
   std::optional<base::Dtype> out_dtype;  ///< nothing: each tensor keeps the base model's type
   std::vector<std::string> outputs;  ///< resolved against the job file's directory; may be empty
@@ -76,8 +73,8 @@ struct Job {
 
   template <class Archive>
   void serialize(Archive& archive, unsigned /*version*/) {
-    archive& file& text& method& base_name& base_path& tasks& lambda& trim_scope& elect& sign_tie&
-        aggregate& nan;
+    archive& file& text& method& base_name& base_path& tasks& parameters& rules& signs_name&
+        signs_path& nan;
     // Boost 1.74 does not know std::optional.
     bool has_out_dtype = out_dtype.has_value();
     base::Dtype dtype = out_dtype.value_or(base::Dtype::f32);

@@ -52,6 +52,10 @@ struct Extent {
   base::Dtype dtype = base::Dtype::f32;
   base::Bytes offset;  ///< of its first byte in the file
 
+  static constexpr std::uint32_t kAbsent = UINT32_MAX;
+  /// Local. Whether the checkpoint has no such tensor.
+  [[nodiscard]] bool is_absent() const noexcept { return file == kAbsent; }
+
   template <class Archive>
   void serialize(Archive& archive, unsigned /*version*/) {
     archive& file& dtype& offset;
