@@ -134,6 +134,9 @@ struct Setup {
   Rules rules;
   std::size_t models = 0;
   Files* files = nullptr;  ///< where Description::files is `whole`; outlives the method
+  /// Whether a flag of the merge is true for some tensor: what only a flag asks for, whole rows or a
+  /// look at all values, a method without it does not ask for.
+  std::function<bool(std::string_view)> may_be_set = [](std::string_view) { return true; };
 };
 
 /// What the base is to a method.
