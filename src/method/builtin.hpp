@@ -5,6 +5,13 @@
 namespace mpimerge::method {
 
 // One for each file of this room that describes a method, or a family of them.
+Description average();
 Description linear();
+Description task_arithmetic();
+Description fisher();
+Description nearswap();
+Description passthrough();
+Description ram();
+Description ramplus_tl();
 
 }  // namespace mpimerge::method

@@ -7,7 +7,9 @@ namespace mpimerge::method {
 namespace {
 
 std::vector<Description>& all() {
-  static std::vector<Description> list{linear()};
+  static std::vector<Description> list{average(), linear(),    task_arithmetic(),
+                                       fisher(),  nearswap(),  passthrough(),
+                                       ram(),     ramplus_tl()};
   return list;
 }
 

@@ -1,0 +1,54 @@
+#include "method/rows.hpp"
+
+#include <cmath>
+
+namespace mpimerge::method {
+namespace {
+
+// Puts the smaller value of each pair first. A NaN goes nowhere.
+void order(float* smaller, float* larger, std::size_t elements) {
+  for (std::size_t i = 0; i < elements; ++i) {
+    const float a = smaller[i];
+    const float b = larger[i];
+    smaller[i] = b < a ? b : a;
+    larger[i] = b < a ? a : b;
+  }
+}
+
+}  // namespace
+
+void sum_rows(std::span<float* const> rows, std::size_t elements, float* sum) {
+  std::fill_n(sum, elements, 0.0F);
+  for (const float* const row : rows) {
+    for (std::size_t i = 0; i < elements; ++i) sum[i] += row[i];
+  }
+}
+
+void median_of_rows(std::span<float* const> rows, std::size_t elements, float* median) {
+  std::fill_n(median, elements, 0.0F);
+  for (const float* const row : rows) {
+    for (std::size_t i = 0; i < elements; ++i) median[i] = row[i] == row[i] ? median[i] : row[i];
+  }
+  // Odd-even transposition: as many rounds as rows, each over whole rows.
+  for (std::size_t round = 0; round < rows.size(); ++round) {
+    for (std::size_t row = round % 2; row + 1 < rows.size(); row += 2)
+      order(rows[row], rows[row + 1], elements);
+  }
+  const float* const middle = rows[(rows.size() - 1) / 2];
+  for (std::size_t i = 0; i < elements; ++i)
+    median[i] = median[i] == median[i] ? middle[i] : median[i];
+}
+
+void largest_of_rows(std::span<float* const> rows, std::size_t elements, float* largest) {
+  std::copy_n(rows.front(), elements, largest);
+  for (const float* const row : rows.subspan(1)) {
+    for (std::size_t i = 0; i < elements; ++i) {
+      const float so_far = largest[i];
+      // A NaN is larger than nothing, and nothing is larger than it.
+      const float either = std::abs(row[i]) > std::abs(so_far) ? row[i] : so_far;
+      largest[i] = row[i] == row[i] ? either : row[i];
+    }
+  }
+}
+
+}  // namespace mpimerge::method
