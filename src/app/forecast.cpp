@@ -3,7 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "mpimerge/merge/ties.hpp"
+#include "mpimerge/job/numbers.hpp"
+#include "mpimerge/merge/merge.hpp"
 #include "mpimerge/plan/build.hpp"
 #include "mpimerge/select/bracket_sample.hpp"
 #include "mpimerge/select/threshold_search.hpp"
@@ -49,10 +50,12 @@ constexpr std::uint64_t kFilePerTensor = 320;
 constexpr std::uint64_t kFileOnce = 16 * kKibi;
 
 std::uint64_t trimmed_tasks(const job::Job& job, const plan::Plan& plan) {
-  return static_cast<std::uint64_t>(
-      std::count_if(job.tasks.begin(), job.tasks.end(), [&](const job::Task& task) {
-        return plan::trim_rank(plan.merged, task.density) < plan.merged.value();
-      }));
+  std::uint64_t tasks = 0;
+  for (std::size_t task = 0; task < job.tasks.size(); ++task) {
+    const double density = job::constant(job, "density", task).value_or(1);
+    if (plan::trim_rank(plan.merged, density) < plan.merged.value()) ++tasks;
+  }
+  return tasks;
 }
 
 // Elements that the longest shard merges.

@@ -6,10 +6,10 @@
 
 namespace mpimerge::app {
 
-MergeRounds::MergeRounds(const comm::Comm& comm, const plan::Plan& plan, merge::TiesMerge& ties,
+MergeRounds::MergeRounds(const comm::Comm& comm, const plan::Plan& plan, merge::Merge& merge,
                          std::vector<OutputWriter>& writers, const OutputLayout& file,
                          const std::vector<output::Slab>& finished)
-    : comm_(comm), plan_(plan), ties_(ties), writers_(writers), file_(file) {
+    : comm_(comm), plan_(plan), merge_(merge), writers_(writers), file_(file) {
   schedule(finished);
 }
 
@@ -48,7 +48,7 @@ bool MergeRounds::run(Recovery& recovery, Watchdog& watchdog, const merge::Progr
       const comm::Wish wish = merge_round(part.group, chunk, recovery.wish());
       write_round(part.group, chunk.begin);
       progress(static_cast<double>(++done) / static_cast<double>(all));
-      if (wish != comm::Wish::go_on) recovery.save(&ties_, writers_);
+      if (wish != comm::Wish::go_on) recovery.save(&merge_, writers_);
       if (wish == comm::Wish::stop) return false;
     }
   }
@@ -59,7 +59,7 @@ comm::Wish MergeRounds::merge_round(std::size_t group, base::ElementRange chunk,
   const base::Timer timer;
   const auto merge = [&] {
     out_.resize(chunk.count().value() * base::element_bytes(plan_.groups[group].dtype).value());
-    ties_.merge_chunk(group, chunk, out_);
+    merge_.merge_chunk(group, chunk, out_);
   };
   const comm::Wish agreed = comm::collectively(comm_, "merge", merge, wish);
   merge_seconds_ += timer.seconds();

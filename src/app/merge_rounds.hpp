@@ -7,7 +7,7 @@
 #include "mpimerge/base/index.hpp"
 #include "mpimerge/comm/agree.hpp"
 #include "mpimerge/comm/comm.hpp"
-#include "mpimerge/merge/ties.hpp"
+#include "mpimerge/merge/merge.hpp"
 #include "mpimerge/output/slab.hpp"
 #include "mpimerge/plan/plan.hpp"
 
@@ -23,7 +23,7 @@ class MergeRounds {
  public:
   /// Local. Keeps references to all but the last.
   /// @param finished  slabs of the outputs that are not to be made again
-  MergeRounds(const comm::Comm& comm, const plan::Plan& plan, merge::TiesMerge& ties,
+  MergeRounds(const comm::Comm& comm, const plan::Plan& plan, merge::Merge& merge,
               std::vector<OutputWriter>& writers, const OutputLayout& file,
               const std::vector<output::Slab>& finished);
 
@@ -54,7 +54,7 @@ class MergeRounds {
 
   const comm::Comm& comm_;
   const plan::Plan& plan_;
-  merge::TiesMerge& ties_;
+  merge::Merge& merge_;
   std::vector<OutputWriter>& writers_;
   const OutputLayout& file_;
   std::vector<Part> parts_;

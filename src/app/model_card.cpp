@@ -7,6 +7,8 @@
 #include <nlohmann/json.hpp>
 
 #include "mpimerge/base/text.hpp"
+#include "mpimerge/job/numbers.hpp"
+#include "mpimerge/method/method.hpp"
 
 namespace mpimerge::app {
 namespace {
@@ -30,15 +32,6 @@ std::string code(const std::string& text) {
   return span + std::string(fence.rbegin(), fence.rend());
 }
 
-std::string_view describe(job::Method method) {
-  switch (method) {
-    case job::Method::ties:
-      return "TIES-Merging ([Yadav et al. 2023](https://arxiv.org/abs/2306.01708)), every task "
-             "vector trimmed to its largest values over the whole model";
-  }
-  return {};
-}
-
 // More backticks than stand in a row anywhere in the text.
 std::string fence_for(std::string_view text) {
   std::size_t longest = 2;
@@ -53,15 +46,32 @@ std::string fence_for(std::string_view text) {
 }  // namespace
 
 std::string model_card(const job::Job& job, const std::string& title) {
-  std::string card = "---\nbase_model:\n- " + quoted(job.base_name) + "\n";
+  std::string card = "---\nbase_model:\n";
+  if (!job.base_name.empty()) card += "- " + quoted(job.base_name) + "\n";
   for (const job::Task& task : job.tasks) card += "- " + quoted(task.name) + "\n";
   card += "library_name: transformers\ntags:\n- mpimerge\n- merge\n---\n\n";
-  card += fmt::format("# {}\n\nMerged by mpimerge {}: {}.\n\n", base::printable(title, kAnyLength),
-                      MPIMERGE_VERSION, describe(job.method));
-  card += fmt::format("Base model: {}\n\n| model | density | weight |\n| --- | --- | --- |\n",
-                      code(job.base_name));
-  for (const job::Task& task : job.tasks)
-    card += fmt::format("| {} | {} | {} |\n", code(task.name), task.density, task.weight);
+  const method::Description& method = *method::find(job.method);
+  card += fmt::format("# {}\n\nMerged by mpimerge {}: {}, {}.\n\n",
+                      base::printable(title, kAnyLength), MPIMERGE_VERSION, method.name,
+                      method.about);
+  if (!job.base_name.empty()) card += fmt::format("Base model: {}\n\n", code(job.base_name));
+  std::string names = "| model |";
+  std::string rule = "| --- |";
+  for (const method::Parameter& parameter : method.parameters) {
+    if (parameter.of != method::Parameter::Of::model) continue;
+    names += fmt::format(" {} |", parameter.name);
+    rule += " --- |";
+  }
+  card += fmt::format("{}\n{}\n", names, rule);
+  for (std::size_t task = 0; task < job.tasks.size(); ++task) {
+    card += fmt::format("| {} |", code(job.tasks[task].name));
+    for (const method::Parameter& parameter : method.parameters) {
+      if (parameter.of != method::Parameter::Of::model) continue;
+      const auto value = job::constant(job, parameter.name, task);
+      card += value ? fmt::format(" {} |", *value) : " by tensor |";
+    }
+    card += '\n';
+  }
   const std::string fence = fence_for(job.text);
   card += fmt::format("\nThe job:\n\n{}yaml\n{}{}{}\n", fence, job.text,
                       job.text.ends_with('\n') ? "" : "\n", fence);

@@ -62,8 +62,7 @@ std::string utc_now() {
 
 std::vector<output::InputFile> fingerprints(const Models& models) {
   std::vector<output::InputFile> inputs;
-  add_files(models.base, inputs);
-  for (const checkpoint::Catalog& task : models.tasks) add_files(task, inputs);
+  for (const checkpoint::Catalog& model : models) add_files(model, inputs);
   return inputs;
 }
 

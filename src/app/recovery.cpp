@@ -140,10 +140,10 @@ comm::Wish Recovery::wish() const {
                                                               : comm::Wish::go_on;
 }
 
-void Recovery::save(const merge::TiesMerge* ties, std::vector<OutputWriter>& writers) {
-  if (ties != nullptr) {
+void Recovery::save(const merge::Merge* merge, std::vector<OutputWriter>& writers) {
+  if (merge != nullptr) {
     for (OutputWriter& writer : writers) writer.sync();
-    const std::vector<std::uint64_t> numbers = ties->progress(comm_);
+    const std::vector<std::uint64_t> numbers = merge->progress(comm_);
     std::vector<output::Slab> slabs;
     for (OutputWriter& writer : writers) slabs = writer.take_new_slabs();  // all have the same
     static_assert(std::is_trivially_copyable_v<output::Slab>);
@@ -159,7 +159,7 @@ void Recovery::save(const merge::TiesMerge* ties, std::vector<OutputWriter>& wri
   comm::collectively(comm_, "journal", [&] {
     if (comm_.is_root()) output::write_journal(path_, account());
   });
-  if (ties != nullptr) {
+  if (merge != nullptr) {
     for (OutputWriter& writer : writers) writer.keep();
   }
   saved_ = true;

@@ -9,7 +9,7 @@
 
 #include "mpimerge/comm/agree.hpp"
 #include "mpimerge/comm/comm.hpp"
-#include "mpimerge/merge/ties.hpp"
+#include "mpimerge/merge/merge.hpp"
 #include "mpimerge/output/journal.hpp"
 
 #include "app/cli.hpp"
@@ -45,10 +45,10 @@ class Recovery {
   /// Local. What this rank wishes: to stop after a signal; rank 0: to save when it is time.
   [[nodiscard]] comm::Wish wish() const;
 
-  /// Collective. Writes down what `ties` knows and what lies in `writers`, after syncing them.
-  /// @param ties  null before it knows its thresholds: a later run begins anew then
+  /// Collective. Writes down what `merge` knows and what lies in `writers`, after syncing them.
+  /// @param merge  null before it knows its thresholds: a later run begins anew then
   /// Errors: AgreedError{output}, {resources}.
-  void save(const merge::TiesMerge* ties, std::vector<OutputWriter>& writers);
+  void save(const merge::Merge* merge, std::vector<OutputWriter>& writers);
 
   /// Local. Everything will be written again: what lies in `writers` does not count.
   void forget_slabs(std::vector<OutputWriter>& writers);

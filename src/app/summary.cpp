@@ -2,10 +2,13 @@
 
 #include <bit>
 #include <cmath>
+#include <span>
 
 #include <fmt/format.h>
 
 #include "mpimerge/base/text.hpp"
+#include "mpimerge/job/numbers.hpp"
+#include "mpimerge/method/method.hpp"
 
 namespace mpimerge::app {
 namespace {
@@ -20,18 +23,33 @@ nlohmann::ordered_json number_or_null(float value) {
   return static_cast<double>(value);
 }
 
+// The method's parameters of single models.
+std::vector<std::string> model_parameters(const job::Job& job) {
+  std::vector<std::string> names;
+  for (const method::Parameter& parameter : method::find(job.method)->parameters) {
+    if (parameter.of == method::Parameter::Of::model) names.emplace_back(parameter.name);
+  }
+  return names;
+}
+
 nlohmann::ordered_json tasks_json(const MergeReport& report) {
+  const std::span<const merge::TaskTrim> trims = report.merge.trims();
+  const std::vector<std::string> parameters = model_parameters(report.job);
   auto tasks = nlohmann::ordered_json::array();
   for (std::size_t number = 0; number < report.job.tasks.size(); ++number) {
-    const job::Task& task = report.job.tasks[number];
-    const merge::TaskTrim& trim = report.ties.tasks()[number];
-    tasks.push_back({{"name", task.name},
-                     {"density", task.density},
-                     {"weight", task.weight},
-                     {"trim_rank", trim.trim_rank},
-                     {"threshold", number_or_null(threshold_of(trim))},
-                     {"threshold_bits", fmt::format("0x{:08x}", trim.threshold_bits)},
-                     {"kept", trim.kept}});
+    nlohmann::ordered_json task{{"name", report.job.tasks[number].name}};
+    for (const std::string& parameter : parameters) {
+      const auto value = job::constant(report.job, parameter, number);
+      task[parameter] = value ? nlohmann::ordered_json(*value) : "by tensor";
+    }
+    if (!trims.empty()) {
+      const merge::TaskTrim& trim = trims[number];
+      task["trim_rank"] = trim.trim_rank;
+      task["threshold"] = number_or_null(threshold_of(trim));
+      task["threshold_bits"] = fmt::format("0x{:08x}", trim.threshold_bits);
+      if (report.merge.counts() != nullptr) task["kept"] = trim.kept;
+    }
+    tasks.push_back(std::move(task));
   }
   return tasks;
 }
@@ -71,7 +89,6 @@ std::string describe(const MemoryUse& use, bool twice) {
 }
 
 nlohmann::ordered_json summary_json(const MergeReport& report) {
-  const kernel::TiesCounts& counts = report.ties.counts();
   auto phases = nlohmann::ordered_json::array();
   for (const Phase& phase : report.phases) {
     phases.push_back(
@@ -82,26 +99,27 @@ nlohmann::ordered_json summary_json(const MergeReport& report) {
   for (const output::TransferMode& transfer : report.transfers)
     hdf5.push_back(transfer_json(transfer));
   if (hdf5.size() == 1) hdf5 = nlohmann::ordered_json(hdf5[0]);
-  return {{"mpimerge", MPIMERGE_VERSION},
-          {"ranks", report.plan.ranks},
-          {"method", "ties"},
-          {"parameters", report.plan.merged.value()},
-          {"tensors", report.plan.tensors.size()},
-          {"tasks", tasks_json(report)},
-          {"signs",
-           {{"positive", counts.positive},
-            {"negative", counts.negative},
-            {"cancelled", counts.cancelled},
-            {"untouched", counts.untouched}}},
-          {"conflicts",
-           {{"before_trim", counts.conflicts_before_trim},
-            {"after_trim", counts.conflicts_after_trim}}},
-          {"memory", plan::name(plan::residency(report.memory.all))},
-          {"memory_plan", memory_json(report.memory)},
-          {"phases", phases},
-          {"peak_rss_bytes", report.peak_memory.value()},
-          {"hdf5", hdf5},
-          {"provenance", report.provenance}};
+  nlohmann::ordered_json summary{{"mpimerge", MPIMERGE_VERSION},
+                                 {"ranks", report.plan.ranks},
+                                 {"method", report.job.method},
+                                 {"parameters", report.plan.merged.value()},
+                                 {"tensors", report.plan.tensors.size()},
+                                 {"tasks", tasks_json(report)}};
+  if (const kernel::TiesCounts* const counts = report.merge.counts()) {
+    summary["signs"] = {{"positive", counts->positive},
+                        {"negative", counts->negative},
+                        {"cancelled", counts->cancelled},
+                        {"untouched", counts->untouched}};
+    summary["conflicts"] = {{"before_trim", counts->conflicts_before_trim},
+                            {"after_trim", counts->conflicts_after_trim}};
+  }
+  summary["memory"] = plan::name(plan::residency(report.memory.all));
+  summary["memory_plan"] = memory_json(report.memory);
+  summary["phases"] = phases;
+  summary["peak_rss_bytes"] = report.peak_memory.value();
+  summary["hdf5"] = hdf5;
+  summary["provenance"] = report.provenance;
+  return summary;
 }
 
 std::string summary_table(const MergeReport& report) {
@@ -109,25 +127,38 @@ std::string summary_table(const MergeReport& report) {
   const auto percent = [&](std::uint64_t count) {
     return 100 * static_cast<double>(count) / parameters;
   };
+  const std::span<const merge::TaskTrim> trims = report.merge.trims();
+  const kernel::TiesCounts* const counts = report.merge.counts();
+  const std::vector<std::string> names = model_parameters(report.job);
   std::size_t width = 4;
   for (const job::Task& task : report.job.tasks) width = std::max(width, task.name.size());
-  std::string text = fmt::format("{:<{}}  {:>8}  {:>8}  {:>13}  {:>16}  {:>7}\n", "task", width,
-                                 "density", "weight", "threshold", "kept", "kept %");
+  std::string text = fmt::format("{:<{}}", "task", width);
+  for (const std::string& name : names) text += fmt::format("  {:>8}", name);
+  if (!trims.empty()) text += fmt::format("  {:>13}", "threshold");
+  if (counts != nullptr) text += fmt::format("  {:>16}  {:>7}", "kept", "kept %");
+  text += '\n';
   for (std::size_t number = 0; number < report.job.tasks.size(); ++number) {
-    const job::Task& task = report.job.tasks[number];
-    const merge::TaskTrim& trim = report.ties.tasks()[number];
-    text +=
-        fmt::format("{:<{}}  {:>8.4g}  {:>8.4g}  {:>13.6e}  {:>16}  {:>7.2f}\n", task.name, width,
-                    task.density, task.weight, threshold_of(trim), trim.kept, percent(trim.kept));
+    text += fmt::format("{:<{}}", report.job.tasks[number].name, width);
+    for (const std::string& name : names) {
+      const auto value = job::constant(report.job, name, number);
+      text += value ? fmt::format("  {:>8.4g}", *value) : fmt::format("  {:>8}", "varies");
+    }
+    if (!trims.empty()) text += fmt::format("  {:>13.6e}", threshold_of(trims[number]));
+    if (counts != nullptr)
+      text += fmt::format("  {:>16}  {:>7.2f}", trims[number].kept, percent(trims[number].kept));
+    text += '\n';
   }
-  const kernel::TiesCounts& counts = report.ties.counts();
   text += fmt::format("parameters {}, tasks {}, ranks {}\n", report.plan.merged.value(),
                       report.job.tasks.size(), report.plan.ranks);
-  text += fmt::format("signs      + {:.2f} %, - {:.2f} %, cancelled {:.2f} %, untouched {:.2f} %\n",
-                      percent(counts.positive), percent(counts.negative), percent(counts.cancelled),
-                      percent(counts.untouched));
-  text += fmt::format("conflicts  {:.2f} % before the trim, {:.2f} % after\n",
-                      percent(counts.conflicts_before_trim), percent(counts.conflicts_after_trim));
+  if (counts != nullptr) {
+    text += fmt::format(
+        "signs      + {:.2f} %, - {:.2f} %, cancelled {:.2f} %, untouched {:.2f} %\n",
+        percent(counts->positive), percent(counts->negative), percent(counts->cancelled),
+        percent(counts->untouched));
+    text += fmt::format("conflicts  {:.2f} % before the trim, {:.2f} % after\n",
+                        percent(counts->conflicts_before_trim),
+                        percent(counts->conflicts_after_trim));
+  }
   text += fmt::format("memory     {} on the largest rank\n", base::human_bytes(report.peak_memory));
   return text;
 }

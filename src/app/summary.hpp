@@ -7,7 +7,7 @@
 
 #include "mpimerge/base/index.hpp"
 #include "mpimerge/job/job.hpp"
-#include "mpimerge/merge/ties.hpp"
+#include "mpimerge/merge/merge.hpp"
 #include "mpimerge/output/hdf5_writer.hpp"
 #include "mpimerge/plan/plan.hpp"
 #include "mpimerge/plan/read_plan.hpp"
@@ -33,7 +33,7 @@ std::string describe(const MemoryUse& use, bool twice);
 struct MergeReport {
   const job::Job& job;
   const plan::Plan& plan;
-  const merge::TiesMerge& ties;
+  const merge::Merge& merge;
   const std::vector<Phase>& phases;
   std::vector<output::TransferMode> transfers;  ///< by HDF5 output
   base::Bytes peak_memory;                      ///< of the largest rank

@@ -15,6 +15,7 @@ namespace {
 
 // The job was checked by its text; links and other spellings of a path show only here.
 void refuse_base_as_task(const job::Job& job) {
+  if (job.base_name.empty()) return;
   for (const job::Task& task : job.tasks) {
     std::error_code ignored;
     if (!std::filesystem::equivalent(task.path, job.base_path, ignored)) continue;
@@ -28,11 +29,19 @@ void refuse_base_as_task(const job::Job& job) {
 
 }  // namespace
 
+const std::string& layout_path(const job::Job& job) {
+  return job.base_name.empty() ? job.tasks.front().path : job.base_path;
+}
+
 Models open_models(const job::Job& job) {
   refuse_base_as_task(job);
   Models models;
-  models.base = open_checkpoint(job.base_path);
-  for (const job::Task& task : job.tasks) models.tasks.push_back(open_checkpoint(task.path));
+  if (!job.base_name.empty()) models.push_back(open_checkpoint(job.base_path));
+  for (const job::Task& task : job.tasks) models.push_back(open_checkpoint(task.path));
+  for (const job::Task& task : job.tasks) {
+    if (!task.side_file.empty()) models.push_back(open_checkpoint(task.side_file));
+  }
+  if (!job.signs_name.empty()) models.push_back(open_checkpoint(job.signs_path));
   return models;
 }
 
@@ -43,7 +52,7 @@ plan::Plan plan_merge(const job::Job& job, const Models& models, std::uint64_t r
   request.out_dtype = job.out_dtype;
   request.alignment = job.output_hints.alignment;
   request.chunk = chunk;
-  return plan::build_plan(request, models.base, models.tasks);
+  return plan::build_plan(request, models.front(), {models.begin() + 1, models.end()});
 }
 
 }  // namespace mpimerge::app

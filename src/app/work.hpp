@@ -27,11 +27,13 @@ struct Work {
   }
 };
 
-/// The headers of all checkpoints of a job.
-struct Models {
-  checkpoint::Catalog base;
-  std::vector<checkpoint::Catalog> tasks;  ///< in job order
-};
+/// The headers of all checkpoints of a job, in the order of Plan::sources: the base if there is one,
+/// the models, the files beside them, the one whose signs are given. The first says which tensors
+/// the output has, in which order.
+using Models = std::vector<checkpoint::Catalog>;
+
+/// Local. The path of that first checkpoint, which also gives the output's config and tokenizer.
+const std::string& layout_path(const job::Job& job);
 
 /// Local. Opens the job's checkpoints; headers only.
 /// Errors: Error{input}; Error{job} if the base is among the tasks by another name.

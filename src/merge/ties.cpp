@@ -12,9 +12,12 @@
 #include "mpimerge/base/text.hpp"
 #include "mpimerge/comm/agree.hpp"
 #include "mpimerge/comm/collectives.hpp"
+#include "mpimerge/job/numbers.hpp"
 #include "mpimerge/kernel/convert.hpp"
 #include "mpimerge/plan/build.hpp"
 #include "mpimerge/select/bracket_sample.hpp"
+
+#include "merge/tiles.hpp"
 
 namespace mpimerge::merge {
 namespace {
@@ -29,27 +32,32 @@ constexpr std::uint64_t kRoundsPerStretch = 4;
 constexpr std::uint32_t kInfinityBits = 0x7f800000u;
 constexpr std::size_t kCounts = 6;  // of kernel::TiesCounts
 
-kernel::Disjoint disjoint_of(job::Aggregate aggregate) {
+kernel::Disjoint disjoint_of(method::Aggregate aggregate) {
   switch (aggregate) {
-    case job::Aggregate::disjoint_mean: return kernel::Disjoint::mean;
-    case job::Aggregate::disjoint_sum: return kernel::Disjoint::sum;
-    case job::Aggregate::disjoint_max: return kernel::Disjoint::max;
+    case method::Aggregate::disjoint_sum: return kernel::Disjoint::sum;
+    case method::Aggregate::disjoint_max: return kernel::Disjoint::max;
+    default: return kernel::Disjoint::mean;
   }
-  return kernel::Disjoint::mean;
 }
+
+// Of a job that is_ties() has found to be one: no number depends on the tensor.
+double number_of(const job::Job& job, std::string_view parameter, std::size_t task) {
+  return job::constant(job, parameter, task).value_or(1);
+}
+double density_of(const job::Job& job, std::size_t task) { return number_of(job, "density", task); }
 
 kernel::TiesRule rule_of(const job::Job& job) {
   kernel::TiesRule rule;
-  rule.disjoint = disjoint_of(job.aggregate);
-  rule.lambda = static_cast<float>(job.lambda);
+  rule.disjoint = disjoint_of(job.rules.aggregate);
+  rule.lambda = static_cast<float>(job::constant(job, "lambda").value_or(1));
   rule.may_have_nan = job.nan == job::NanPolicy::allow;
   return rule;
 }
 
 std::vector<std::uint64_t> positions(const plan::Plan& plan, const job::Job& job) {
   std::vector<std::uint64_t> list;
-  for (const job::Task& task : job.tasks)
-    list.push_back(plan.merged.value() - plan::trim_rank(plan.merged, task.density));
+  for (std::size_t task = 0; task < job.tasks.size(); ++task)
+    list.push_back(plan.merged.value() - plan::trim_rank(plan.merged, density_of(job, task)));
   return list;
 }
 
@@ -62,12 +70,12 @@ int sign_of(std::int64_t difference) { return difference > 0 ? 1 : difference < 
 
 }  // namespace
 
-plan::PassOptions pass_options(const plan::Plan& plan, const job::Job& job) {
+plan::PassOptions ties_passes(const plan::Plan& plan, const job::Job& job) {
   plan::PassOptions options;
   const std::vector<std::uint64_t> sought = positions(plan, job);
   options.trims = std::any_of(sought.begin(), sought.end(), [](std::uint64_t n) { return n > 0; });
   options.selects = options.trims || job.nan == job::NanPolicy::error;
-  options.needs_sign = job.sign_tie == job::SignTie::majority;
+  options.needs_sign = job.rules.sign_tie == method::SignTie::majority;
   return options;
 }
 
@@ -77,7 +85,7 @@ TiesMerge::TiesMerge(const plan::Plan& plan, const plan::ReadPlan& reads, const 
       reads_(reads),
       job_(job),
       store_(store),
-      passes_(pass_options(plan, job)),
+      passes_(ties_passes(plan, job)),
       check_values_(job.nan == job::NanPolicy::error),
       rule_(rule_of(job)),
       search_(plan.merged.value(), positions(plan, job), reads.magnitudes),
@@ -90,7 +98,26 @@ TiesMerge::TiesMerge(const plan::Plan& plan, const plan::ReadPlan& reads, const 
       tile_tasks_(job.tasks.size()),
       scratch_(kTile) {
   for (std::size_t task = 0; task < trims_.size(); ++task)
-    trims_[task].trim_rank = plan::trim_rank(plan.merged, job.tasks[task].density);
+    weights_.push_back(static_cast<float>(number_of(job, "weight", task)));
+  for (std::size_t task = 0; task < trims_.size(); ++task)
+    trims_[task].trim_rank = plan::trim_rank(plan.merged, density_of(job, task));
+}
+
+std::vector<Step> TiesMerge::steps(const plan::Traffic& traffic) {
+  return {{"sample", traffic.sample - traffic.guess,
+           [this](const comm::Comm& comm, const Progress&, const AskWish&) {
+             sample(comm);
+             return true;
+           }},
+          {"guess", traffic.guess,
+           [this](const comm::Comm& comm, const Progress&, const AskWish&) {
+             guess_sign(comm);
+             return true;
+           }},
+          {"select", traffic.select,
+           [this](const comm::Comm& comm, const Progress& progress, const AskWish& wish) {
+             return select(comm, progress, wish);
+           }}};
 }
 
 void TiesMerge::sample(const comm::Comm& comm) {
@@ -267,7 +294,7 @@ TiesMerge::Shared TiesMerge::share(const BlockData& block, const Tile& tile) {
   for (std::size_t task = 0; task < trims_.size(); ++task) {
     kernel::TiesTask& part = tile_tasks_[task];
     part.threshold = trims_[task].threshold_bits;
-    part.weight = static_cast<float>(job_.tasks[task].weight);
+    part.weight = weights_[task];
     part.kept = 0;
     part.values = raw(block, tile, task + 1).data();
     if (direct) continue;
@@ -400,12 +427,8 @@ void TiesMerge::refuse_non_finite(const BlockData& block, const Tile& tile, std:
                      : std::isinf(value)
                          ? "is infinite in float32"
                          : "is so far from the base that the difference overflows float32";
-  throw base::Error(
-      base::ErrorKind::input,
-      fmt::format(
-          "{}: tensor `{}`, element {} {}; expected finite values (`nan: allow` lets it through)",
-          plan_.sources[source].name, base::printable(plan_.tensors[part.tensor].name),
-          part.elements.begin.value() + tile.begin + element, what));
+  refuse_value(plan_, source, part.tensor, part.elements.begin.value() + tile.begin + element,
+               what);
 }
 
 }  // namespace mpimerge::merge

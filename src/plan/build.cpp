@@ -21,6 +21,10 @@ using checkpoint::TensorInfo;
 
 // Shards smaller than this are not worth a rank: one or two cache lines.
 constexpr std::uint64_t kSmallestBlock = 16;
+// Units of large groups: long enough that what is done once for each costs nothing, and so many that
+// all ranks get some.
+constexpr std::uint64_t kLargestUnit = 1024;
+constexpr std::uint64_t kUnitsOfGroup = 65536;
 // Few blocks per rank leave some ranks with a block more than others; this bounds the excess to
 // 1/8.
 constexpr std::uint64_t kBlocksPerRank = 8;
@@ -112,7 +116,7 @@ Dtype output_type(const Request& request, const TensorInfo& tensor) {
 std::uint64_t block_elements(std::uint64_t elements, std::uint64_t aligned, std::uint64_t ranks) {
   const std::uint64_t even =
       std::bit_floor(std::max<std::uint64_t>(elements / ranks / kBlocksPerRank, 1));
-  return std::max(std::min(even, aligned), kSmallestBlock);
+  return std::max(std::min(even, aligned), unit_elements(elements));
 }
 
 // The group's chunk: what was asked for, less if all sources' parts of it would take too much
@@ -132,10 +136,15 @@ std::uint64_t chunk_elements(const Request& request, const Plan& plan, const Gro
   const std::uint64_t affordable =
       std::max(request.chunk_memory.value() / std::max<std::uint64_t>(widest, 1),
                kSmallestChunkBytes / out_bytes);
-  return std::bit_floor(std::max<std::uint64_t>(std::min(asked, affordable), 1));
+  return std::bit_floor(
+      std::max(std::min(asked, affordable), unit_elements(group.elements.value())));
 }
 
 }  // namespace
+
+std::uint64_t unit_elements(std::uint64_t elements) {
+  return std::bit_floor(std::clamp(elements / kUnitsOfGroup, kSmallestBlock, kLargestUnit));
+}
 
 std::uint64_t trim_rank(base::Elements parameters, double density) {
   const double product = static_cast<double>(parameters.value()) * density;

@@ -20,6 +20,7 @@ static_assert(kNumbers * sizeof(std::uint64_t) == ThresholdSearch::kBytesPerTask
 }  // namespace
 
 struct ThresholdSearch::State {
+  std::uint64_t elements = 0;
   std::uint64_t position = 0;  ///< 1-based: of all elements until `certain`, then of the bracket's
   Bracket bracket{};
   bool certain = false;  ///< the threshold lies in the bracket, known by counting
@@ -32,7 +33,7 @@ struct ThresholdSearch::State {
   BracketContents contents{};
 
   void fill(std::span<std::uint64_t> numbers) const;
-  void take(std::span<const std::uint64_t> numbers, std::uint64_t elements);
+  void take(std::span<const std::uint64_t> numbers);
   void end_round(std::uint64_t& memory_left);
 };
 
@@ -50,7 +51,7 @@ void ThresholdSearch::State::fill(std::span<std::uint64_t> numbers) const {
 }
 
 // Counts of all ranks: narrows the bracket to the bin that has the position.
-void ThresholdSearch::State::take(std::span<const std::uint64_t> numbers, std::uint64_t elements) {
+void ThresholdSearch::State::take(std::span<const std::uint64_t> numbers) {
   const std::span<const std::uint64_t> counts = numbers.subspan(1);
   if (!certain) {
     std::uint64_t inside = 0;
@@ -96,10 +97,15 @@ void ThresholdSearch::State::end_round(std::uint64_t& memory_left) {
 
 ThresholdSearch::ThresholdSearch(std::uint64_t elements,
                                  const std::vector<std::uint64_t>& positions, base::Bytes memory)
-    : elements_(elements), memory_left_(memory.value()), states_(positions.size()) {
+    : ThresholdSearch(std::vector<std::uint64_t>(positions.size(), elements), positions, memory) {}
+
+ThresholdSearch::ThresholdSearch(const std::vector<std::uint64_t>& elements,
+                                 const std::vector<std::uint64_t>& positions, base::Bytes memory)
+    : memory_left_(memory.value()), states_(positions.size()) {
   for (std::size_t task = 0; task < positions.size(); ++task) {
-    if (positions[task] > elements)
+    if (positions[task] > elements[task])
       throw std::logic_error("the threshold's position lies beyond the elements");
+    states_[task].elements = elements[task];
     states_[task].position = positions[task];
     states_[task].found = positions[task] == 0;
   }
@@ -164,7 +170,7 @@ void ThresholdSearch::advance(const comm::Comm& comm) {
     for (std::size_t number = 0; number < size; ++number) {
       State& state = *open[begin + number];
       state.holds = state.contents.exact();
-      state.take(counts.subspan(number * kNumbers, kNumbers), elements_);
+      state.take(counts.subspan(number * kNumbers, kNumbers));
       state.end_round(memory_left_);
     }
   }

@@ -12,49 +12,28 @@
 #include "mpimerge/job/job.hpp"
 #include "mpimerge/kernel/ties.hpp"
 #include "mpimerge/merge/block_store.hpp"
+#include "mpimerge/merge/merge.hpp"
 #include "mpimerge/plan/plan.hpp"
 #include "mpimerge/plan/read_plan.hpp"
 #include "mpimerge/select/threshold_search.hpp"
 
 namespace mpimerge::merge {
 
-/// What the trim did to one task.
-struct TaskTrim {
-  std::uint64_t trim_rank = 0;       ///< n_t
-  std::uint32_t threshold_bits = 0;  ///< of the float32 threshold; 0 when all is kept
-  std::uint64_t kept = 0;            ///< of all ranks; ties can make it more than trim_rank
-};
-
-/// Called now and then within a pass, with the share of it that this rank has done.
-using Progress = std::function<void(double share)>;
-
-/// Asked now and then within a pass: what this rank wishes that all do next.
-using AskWish = std::function<comm::Wish()>;
-
-/// Local. Which reads the rules of the job ask for.
-plan::PassOptions pass_options(const plan::Plan& plan, const job::Job& job);
+/// Local. Which reads the paper's TIES asks for.
+plan::PassOptions ties_passes(const plan::Plan& plan, const job::Job& job);
 
 /// TIES-Merging of this rank's shard: trim over the whole model, elect signs, disjoint merge.
-///
-///     TiesMerge ties(plan, reads, job, store);
-///     ties.sample(comm);
-///     ties.guess_sign(comm);
-///     ties.select(comm, progress, wish);
-///     do {
-///       for each group and chunk: ties.merge_chunk(group, chunk, out);
-///     } while (!ties.settle(comm));
-///
-/// A merge that was interrupted behind `select` goes on in another process: `progress` there,
-/// `restore` here, then the chunks that were not merged, by whatever number of ranks.
 ///
 /// The same bits at every rank count, chunk size and memory budget: thresholds and the majority
 /// sign are exact counts over the model, everything else is element by element in job order.
 /// Source: TIES-Merging, Yadav et al., NeurIPS 2023, section 3, and the authors' code.
-class TiesMerge {
+class TiesMerge final : public Merge {
  public:
   /// Local. Keeps references to all four.
   TiesMerge(const plan::Plan& plan, const plan::ReadPlan& reads, const job::Job& job,
             BlockStore& store);
+
+  [[nodiscard]] std::vector<Step> steps(const plan::Traffic& traffic) override;
 
   /// Collective over `comm`. Brackets every threshold by a sample of the parameters, so that
   /// `select` finds it in one pass.
@@ -76,30 +55,15 @@ class TiesMerge {
   /// and index.
   [[nodiscard]] bool select(const comm::Comm& comm, const Progress& progress, const AskWish& wish);
 
-  /// Collective over `comm`, after `select`. What another process needs to go on: thresholds, sign,
-  /// and the counts of everything that was merged, by this process or before.
-  /// @return the same numbers on all ranks; their order is private to `restore`
-  [[nodiscard]] std::vector<std::uint64_t> progress(const comm::Comm& comm) const;
+  [[nodiscard]] std::vector<std::uint64_t> progress(const comm::Comm& comm) const override;
+  [[nodiscard]] bool restore(const std::vector<std::uint64_t>& progress, bool counts) override;
+  void merge_chunk(std::size_t group, base::ElementRange chunk, std::span<std::byte> out) override;
+  /// Collective over `comm`. Sums the counts of all ranks; asks for another merge where cancelling
+  /// sums took the wrong sign.
+  [[nodiscard]] bool settle(const comm::Comm& comm) override;
 
-  /// Local, on all ranks, instead of `sample`, `guess_sign` and `select`.
-  /// @param counts  whether what was merged before is still there and counts: true on rank 0 alone,
-  ///                or on no rank if all is merged again
-  /// @return false: these are not the numbers of such a merge
-  [[nodiscard]] bool restore(const std::vector<std::uint64_t>& progress, bool counts);
-
-  /// Local. Merges a chunk, reading what is not resident.
-  /// @param out  [elements of the chunk × size of one]: in the group's type
-  /// Errors: Error{input}: a file that cannot be read.
-  void merge_chunk(std::size_t group, base::ElementRange chunk, std::span<std::byte> out);
-
-  /// Collective over `comm`. After the last chunk: sums the counts of all ranks.
-  /// @return false: cancelling sums took the wrong sign; every chunk has to be merged again, and
-  ///         this time it is right
-  [[nodiscard]] bool settle(const comm::Comm& comm);
-
-  /// Local. What happened; of all ranks after `settle`.
-  [[nodiscard]] const std::vector<TaskTrim>& tasks() const noexcept { return trims_; }
-  [[nodiscard]] const kernel::TiesCounts& counts() const noexcept { return counts_; }
+  [[nodiscard]] std::span<const TaskTrim> trims() const override { return trims_; }
+  [[nodiscard]] const kernel::TiesCounts* counts() const override { return &counts_; }
 
  private:
   // A part of a segment that fits the first-level cache.
@@ -147,6 +111,7 @@ class TiesMerge {
   kernel::TiesRule rule_;
   select::ThresholdSearch search_;
   std::vector<TaskTrim> trims_;
+  std::vector<float> weights_;
   kernel::TiesCounts counts_;
   bool final_sign_;            // of cancelled sums: not a guess any more
   bool counts_signs_ = false;  // `select` has to, for a better guess

@@ -38,4 +38,9 @@ Plan build_plan(const Request& request, const checkpoint::Catalog& base,
 /// Source: TIES-Merging, Yadav et al. 2023; reference code, topk.
 std::uint64_t trim_rank(base::Elements parameters, double density);
 
+/// Local. Elements of a unit of a group with so many: no shard, chunk or block begins within one, at
+/// any number of ranks, so that what is added up within units is the same everywhere. A power of
+/// two from 16 to 1024.
+std::uint64_t unit_elements(std::uint64_t elements);
+
 }  // namespace mpimerge::plan

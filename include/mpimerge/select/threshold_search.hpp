@@ -46,6 +46,9 @@ class ThresholdSearch {
   /// Errors: std::logic_error: a position beyond the elements.
   ThresholdSearch(std::uint64_t elements, const std::vector<std::uint64_t>& positions,
                   base::Bytes memory = kDefaultMemory);
+  /// Local. The same where tasks have unlike numbers of elements: `elements[task]`.
+  ThresholdSearch(const std::vector<std::uint64_t>& elements,
+                  const std::vector<std::uint64_t>& positions, base::Bytes memory = kDefaultMemory);
   ThresholdSearch(ThresholdSearch&&) noexcept;
   ThresholdSearch& operator=(ThresholdSearch&&) noexcept;
   ~ThresholdSearch();
@@ -79,7 +82,6 @@ class ThresholdSearch {
  private:
   struct State;
 
-  std::uint64_t elements_;
   std::uint64_t memory_left_;  ///< bytes
   std::vector<State> states_;
   std::vector<std::uint64_t> counts_;  ///< of the tasks that share an Allreduce

@@ -3,6 +3,7 @@
 #include <csignal>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <span>
@@ -26,7 +27,7 @@
 #include "mpimerge/comm/object.hpp"
 #include "mpimerge/job/parse.hpp"
 #include "mpimerge/merge/block_store.hpp"
-#include "mpimerge/merge/ties.hpp"
+#include "mpimerge/merge/merge.hpp"
 #include "mpimerge/output/hdf5_writer.hpp"
 #include "mpimerge/output/journal.hpp"
 #include "mpimerge/output/model_files.hpp"
@@ -152,7 +153,7 @@ Work prepare(const MergeOptions& options, std::uint64_t ranks) {
   work.job.outputs = choose_outputs(work.job, options);
   const Models models = open_models(work.job);
   work.plan = plan_merge(work.job, models, ranks, options.chunk);
-  work.metadata = models.base.metadata;
+  work.metadata = models.front().metadata;
   refuse_output_over_input(work.job.outputs, work.plan);
   const std::filesystem::path journal_file = journal_path(options, work.job.outputs);
   refuse_over_others(journal_file, "--journal", work);
@@ -234,7 +235,7 @@ output::SafetensorsOptions directory_options(const MergeOptions& options, const 
   directory.shard_size = options.shard_size;
   directory.overwrite = options.overwrite;
   std::error_code ignored;
-  if (std::filesystem::is_directory(job.base_path, ignored)) directory.companions = job.base_path;
+  if (std::filesystem::is_directory(layout_path(job), ignored)) directory.companions = layout_path(job);
   directory.torch_dtype = output::torch_dtype(layout.layout);
   directory.texts.emplace(output::kCardFile, model_card(job, title_of(path)));
   return directory;
@@ -244,10 +245,10 @@ void warn_of_missing_config(const job::Job& job) {
   const auto& outputs = job.outputs;
   std::error_code ignored;
   if (std::all_of(outputs.begin(), outputs.end(), is_hdf5_name) ||
-      std::filesystem::exists(std::filesystem::path(job.base_path) / output::kConfigFile, ignored))
+      std::filesystem::exists(std::filesystem::path(layout_path(job)) / output::kConfigFile, ignored))
     return;
   base::log().warn("{}: has no {} to copy; transformers needs one beside the merged tensors",
-                   job.base_path, output::kConfigFile);
+                   layout_path(job), output::kConfigFile);
 }
 
 // Collective. Where outputs cannot be gone on with, all begin anew and the journal's slabs are gone.
@@ -325,7 +326,8 @@ class MergeRun {
         // After a restart nothing is read twice, so nothing needs to stay.
         store_(work_.plan, reads_, static_cast<std::uint64_t>(comm.rank()),
                passes_.selects && !restored_),
-        ties_(work_.plan, reads_, work_.job, store_),
+        rows_(work_.plan, reads_, static_cast<std::uint64_t>(comm.rank()), false),
+        merge_(merge::make_merge(work_.plan, reads_, work_.job, store_, rows_)),
         file_(lay_out(work_)),
         phases_(comm),
         line_(comm.is_root() && !quiet),
@@ -359,7 +361,7 @@ class MergeRun {
   // Collective.
   void restore(const std::filesystem::path& path) {
     comm::collectively(comm_, "journal", [&] {
-      if (ties_.restore(journal_.method, comm_.is_root() && !journal_.slabs.empty())) return;
+      if (merge_->restore(journal_.method, comm_.is_root() && !journal_.slabs.empty())) return;
       throw base::Error(
           base::ErrorKind::output,
           fmt::format("{}: does not fit this merge; --overwrite begins it anew", path.string()));
@@ -389,45 +391,42 @@ class MergeRun {
   void reading(const char* name, base::Bytes expected, Body&& body) {
     line_.begin(name, of_all_ranks(expected));
     watchdog_.feed(name);
-    const base::Bytes before = store_.bytes_read();
+    const base::Bytes before = bytes_read();
     const base::Timer timer;
     std::forward<Body>(body)();
     line_.clear();
-    phases_.add(name, timer.seconds(), store_.bytes_read() - before);
+    phases_.add(name, timer.seconds(), bytes_read() - before);
   }
 
   // Collective.
   int select_and_merge(const std::vector<output::Slab>& finished) {
     const auto show = [&](double share) { line_.show(share); };
-    const auto wish = [&, stretch = std::uint64_t{0}]() mutable {
-      watchdog_.feed("select", ++stretch);
-      return recovery_->wish();
-    };
-    if (!restored_) {
-      bool selected = false;
-      reading("sample", traffic_.sample - traffic_.guess, [&] { ties_.sample(comm_); });
-      reading("guess", traffic_.guess, [&] { ties_.guess_sign(comm_); });
-      reading("select", traffic_.select, [&] { selected = ties_.select(comm_, show, wish); });
-      if (!selected) {
-        recovery_->save(nullptr, writers_);
-        return stopped();
-      }
+    for (const merge::Step& step : restored_ ? std::vector<merge::Step>{} : merge_->steps(traffic_)) {
+      const auto wish = [&, stretch = std::uint64_t{0}]() mutable {
+        watchdog_.feed(step.name, ++stretch);
+        return recovery_->wish();
+      };
+      bool done = false;
+      reading(step.name, step.expected, [&] { done = step.run(comm_, show, wish); });
+      if (done) continue;
+      recovery_->save(nullptr, writers_);
+      return stopped();
     }
 
-    MergeRounds rounds(comm_, work_.plan, ties_, writers_, file_, finished);
-    const base::Bytes read_before = store_.bytes_read();
+    MergeRounds rounds(comm_, work_.plan, *merge_, writers_, file_, finished);
+    const base::Bytes read_before = bytes_read();
     for (bool settled = false; !settled;) {
       line_.begin("merge", of_all_ranks(rounds.to_write()));
       const bool made = rounds.run(*recovery_, watchdog_, show);
       line_.clear();
       if (!made) return stopped();
-      settled = ties_.settle(comm_);
+      settled = merge_->settle(comm_);
       if (settled) break;
       base::log().info("cancelling sums took the rarer sign; merging once more with the other");
       recovery_->forget_slabs(writers_);
       rounds.restart();
     }
-    phases_.add("merge", rounds.merge_seconds(), store_.bytes_read() - read_before);
+    phases_.add("merge", rounds.merge_seconds(), bytes_read() - read_before);
     phases_.add("write", rounds.write_seconds(), rounds.written());
     finish();
     return 0;
@@ -437,7 +436,7 @@ class MergeRun {
   void finish() {
     watchdog_.feed("check");
     const base::Timer checking;
-    MergeReport report{work_.job, work_.plan, ties_, phases_.list(), {}, {}, {}, {}};
+    MergeReport report{work_.job, work_.plan, *merge_, phases_.list(), {}, {}, {}, {}};
     for (OutputWriter& writer : writers_) {
       if (auto transfer = writer.close()) report.transfers.push_back(std::move(*transfer));
     }
@@ -477,6 +476,8 @@ class MergeRun {
     return kStoppedEarly;
   }
 
+  [[nodiscard]] base::Bytes bytes_read() const { return store_.bytes_read() + rows_.bytes_read(); }
+
   [[nodiscard]] double of_all_ranks(base::Bytes bytes) const {
     return static_cast<double>(bytes.value()) * comm_.ranks();
   }
@@ -495,7 +496,8 @@ class MergeRun {
   const plan::PassOptions passes_;
   const plan::Traffic traffic_;
   merge::BlockStore store_;
-  merge::TiesMerge ties_;
+  merge::BlockStore rows_;  // what rows have outside of a block
+  std::unique_ptr<merge::Merge> merge_;
   const OutputLayout file_;
   std::vector<OutputWriter> writers_;
   std::optional<Recovery> recovery_;

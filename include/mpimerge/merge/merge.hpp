@@ -1,0 +1,102 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "mpimerge/base/index.hpp"
+#include "mpimerge/comm/agree.hpp"
+#include "mpimerge/comm/comm.hpp"
+#include "mpimerge/job/job.hpp"
+#include "mpimerge/kernel/ties.hpp"
+#include "mpimerge/merge/block_store.hpp"
+#include "mpimerge/plan/plan.hpp"
+#include "mpimerge/plan/read_plan.hpp"
+
+namespace mpimerge::merge {
+
+/// What the trim did to one task.
+struct TaskTrim {
+  std::uint64_t trim_rank = 0;       ///< n_t
+  std::uint32_t threshold_bits = 0;  ///< of the float32 threshold; 0 when all is kept
+  std::uint64_t kept = 0;            ///< of all ranks; ties can make it more than trim_rank
+};
+
+/// Called now and then within a pass, with the share of it that this rank has done.
+using Progress = std::function<void(double share)>;
+
+/// Asked now and then within a pass: what this rank wishes that all do next.
+using AskWish = std::function<comm::Wish()>;
+
+/// A look at the inputs before the merge.
+struct Step {
+  const char* name;      ///< for the log and the summary: "select"
+  base::Bytes expected;  ///< that this rank will read
+  /// Collective. false: some rank wished to stop; nothing was learnt.
+  std::function<bool(const comm::Comm&, const Progress&, const AskWish&)> run;
+};
+
+/// The merge of this rank's shard, whatever the method:
+///
+///     for each step of merge.steps(traffic): step.run(comm, progress, wish);
+///     do {
+///       for each group and chunk: merge.merge_chunk(group, chunk, out);
+///     } while (!merge.settle(comm));
+///
+/// A merge that was interrupted behind its steps goes on in another process: `progress` there,
+/// `restore` here, then the chunks that were not merged, by whatever number of ranks. The bits are
+/// the same at every rank count, chunk size and memory budget.
+class Merge {
+ public:
+  Merge() = default;
+  Merge(const Merge&) = delete;
+  Merge& operator=(const Merge&) = delete;
+  virtual ~Merge() = default;
+
+  /// Local. What to do before the first chunk, in order.
+  /// @param traffic  what this rank reads
+  [[nodiscard]] virtual std::vector<Step> steps(const plan::Traffic& traffic) = 0;
+
+  /// Collective over `comm`, after the steps. What another process needs to go on, counts of
+  /// everything that was merged included.
+  /// @return the same numbers on all ranks, never none; their order is private to `restore`
+  [[nodiscard]] virtual std::vector<std::uint64_t> progress(const comm::Comm& comm) const = 0;
+
+  /// Local, on all ranks, instead of the steps.
+  /// @param counts  whether what was merged before is still there and counts: true on rank 0 alone,
+  ///                or on no rank if all is merged again
+  /// @return false: these are not the numbers of such a merge
+  [[nodiscard]] virtual bool restore(const std::vector<std::uint64_t>& progress, bool counts) = 0;
+
+  /// Local. Merges a chunk, reading what is not resident.
+  /// @param out  [elements of the chunk × size of one]: in the group's type
+  /// Errors: Error{input}: a file that cannot be read, NaN or infinity where that is not allowed.
+  virtual void merge_chunk(std::size_t group, base::ElementRange chunk,
+                           std::span<std::byte> out) = 0;
+
+  /// Collective over `comm`, after the last chunk.
+  /// @return false: every chunk has to be merged again, and this time it is right
+  [[nodiscard]] virtual bool settle(const comm::Comm& comm) = 0;
+
+  /// Local. What the trim over the whole model did to each task; empty where there was none.
+  [[nodiscard]] virtual std::span<const TaskTrim> trims() const { return {}; }
+  /// Local. Signs and conflicts, of all ranks after `settle`; null where they were not counted.
+  [[nodiscard]] virtual const kernel::TiesCounts* counts() const { return nullptr; }
+};
+
+/// Local. Whether the job is the paper's TIES, which has an engine of its own: trimmed over the whole
+/// model, signs by mass, disjoint, the same numbers for all tensors.
+bool is_ties(const job::Job& job);
+
+/// Local. Which reads the rules of the job ask for.
+plan::PassOptions pass_options(const plan::Plan& plan, const job::Job& job);
+
+/// Local. The merge that the job asks for. Keeps references to all four.
+/// @param rows  reads rows that other ranks have a part of; keeps nothing
+std::unique_ptr<Merge> make_merge(const plan::Plan& plan, const plan::ReadPlan& reads,
+                                  const job::Job& job, BlockStore& store, BlockStore& rows);
+
+}  // namespace mpimerge::merge

@@ -1,0 +1,93 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "mpimerge/job/job.hpp"
+#include "mpimerge/job/numbers.hpp"
+#include "mpimerge/merge/merge.hpp"
+#include "mpimerge/method/method.hpp"
+
+#include "merge/sources.hpp"
+#include "merge/tiles.hpp"
+
+namespace mpimerge::merge {
+
+/// Local. What a method is made from. Valid as long as the job.
+method::Setup setup_of(const job::Job& job);
+
+/// Local. Which reads a method's passes ask for.
+plan::PassOptions method_passes(const method::Method& method);
+
+/// Runs a method::Method over this rank's shard. A tensor that lies in it whole is this rank's own
+/// affair; of the others, at most two of each group, the ranks put together what they found.
+class MethodMerge final : public Merge {
+ public:
+  /// Local. Keeps references to all but the method.
+  MethodMerge(const plan::Plan& plan, const plan::ReadPlan& reads, const job::Job& job,
+              const method::Description& description, BlockStore& store, BlockStore& rows);
+
+  [[nodiscard]] std::vector<Step> steps(const plan::Traffic& traffic) override;
+  [[nodiscard]] std::vector<std::uint64_t> progress(const comm::Comm& comm) const override;
+  [[nodiscard]] bool restore(const std::vector<std::uint64_t>& progress, bool counts) override;
+  void merge_chunk(std::size_t group, base::ElementRange chunk, std::span<std::byte> out) override;
+  [[nodiscard]] bool settle(const comm::Comm& comm) override;
+  [[nodiscard]] std::span<const TaskTrim> trims() const override { return trims_; }
+
+ private:
+  using TensorSums = std::vector<method::ExactSum>;
+
+  [[nodiscard]] const method::Tensor& tensor(std::size_t number);
+  [[nodiscard]] bool crosses(std::size_t tensor) const;
+  [[nodiscard]] std::span<double> facts_of(std::size_t tensor);
+  [[nodiscard]] std::vector<std::vector<plan::Block>> stretches_of_shard() const;
+
+  bool look_for_sums(const comm::Comm& comm, std::size_t pass, const Progress& progress,
+                     const AskWish& wish);
+  bool look_for_model_sums(const comm::Comm& comm, std::size_t pass, const Progress& progress,
+                           const AskWish& wish);
+  bool look_for_ranks(const comm::Comm& comm, std::size_t pass, const Progress& progress,
+                      const AskWish& wish);
+  bool trim_over_model(const comm::Comm& comm, std::size_t pass, const Progress& progress,
+                       const AskWish& wish);
+  template <class Visit>
+  bool each_stretch(const comm::Comm& comm, const Progress& progress, const AskWish& wish,
+                    Visit visit);
+  void add_tile(std::size_t pass, const BlockData& block, const Stretch& stretch,
+                std::span<method::ExactSum> sums);
+  void put_together(const comm::Comm& comm, std::size_t pass,
+                    std::vector<std::pair<std::size_t, TensorSums>>& parts);
+  void learn(std::size_t pass, std::size_t tensor, std::span<const double> found);
+
+  friend class TensorRanks;
+
+  const plan::Plan& plan_;
+  const plan::ReadPlan& reads_;
+  const job::Job& job_;
+  const method::Description& description_;
+  BlockStore& store_;
+  BlockStore& rows_;
+  const Sources sources_;
+  std::unique_ptr<method::Method> method_;
+  Tiles tiles_;
+  std::vector<double> depths_;          // by tensor
+  std::vector<std::size_t> first_fact_;  // by tensor, and the end
+  std::vector<double> facts_;
+  std::vector<double> model_facts_;
+  std::vector<TaskTrim> trims_;
+
+  // The tensor in hand.
+  std::size_t number_ = static_cast<std::size_t>(-1);
+  method::Tensor tensor_;
+  job::Numbers numbers_;
+  std::vector<std::size_t> models_;
+  std::vector<double> of_models_;
+  std::vector<float> merged_;
+};
+
+}  // namespace mpimerge::merge
