@@ -51,9 +51,9 @@ std::string model_card(const job::Job& job, const std::string& title) {
   for (const job::Task& task : job.tasks) card += "- " + quoted(task.name) + "\n";
   card += "library_name: transformers\ntags:\n- mpimerge\n- merge\n---\n\n";
   const method::Description& method = *method::find(job.method);
-  card += fmt::format("# {}\n\nMerged by mpimerge {}: {}, {}.\n\n",
-                      base::printable(title, kAnyLength), MPIMERGE_VERSION, method.name,
-                      method.about);
+  card +=
+      fmt::format("# {}\n\nMerged by mpimerge {}: {}, {}.\n\n", base::printable(title, kAnyLength),
+                  MPIMERGE_VERSION, method.name, method.about);
   if (!job.base_name.empty()) card += fmt::format("Base model: {}\n\n", code(job.base_name));
   std::string names = "| model |";
   std::string rule = "| --- |";

@@ -99,12 +99,10 @@ nlohmann::ordered_json summary_json(const MergeReport& report) {
   for (const output::TransferMode& transfer : report.transfers)
     hdf5.push_back(transfer_json(transfer));
   if (hdf5.size() == 1) hdf5 = nlohmann::ordered_json(hdf5[0]);
-  nlohmann::ordered_json summary{{"mpimerge", MPIMERGE_VERSION},
-                                 {"ranks", report.plan.ranks},
-                                 {"method", report.job.method},
-                                 {"parameters", report.plan.merged.value()},
-                                 {"tensors", report.plan.tensors.size()},
-                                 {"tasks", tasks_json(report)}};
+  nlohmann::ordered_json summary{
+      {"mpimerge", MPIMERGE_VERSION},          {"ranks", report.plan.ranks},
+      {"method", report.job.method},           {"parameters", report.plan.merged.value()},
+      {"tensors", report.plan.tensors.size()}, {"tasks", tasks_json(report)}};
   if (const kernel::TiesCounts* const counts = report.merge.counts()) {
     summary["signs"] = {{"positive", counts->positive},
                         {"negative", counts->negative},
@@ -151,13 +149,13 @@ std::string summary_table(const MergeReport& report) {
   text += fmt::format("parameters {}, tasks {}, ranks {}\n", report.plan.merged.value(),
                       report.job.tasks.size(), report.plan.ranks);
   if (counts != nullptr) {
-    text += fmt::format(
-        "signs      + {:.2f} %, - {:.2f} %, cancelled {:.2f} %, untouched {:.2f} %\n",
-        percent(counts->positive), percent(counts->negative), percent(counts->cancelled),
-        percent(counts->untouched));
-    text += fmt::format("conflicts  {:.2f} % before the trim, {:.2f} % after\n",
-                        percent(counts->conflicts_before_trim),
-                        percent(counts->conflicts_after_trim));
+    text +=
+        fmt::format("signs      + {:.2f} %, - {:.2f} %, cancelled {:.2f} %, untouched {:.2f} %\n",
+                    percent(counts->positive), percent(counts->negative),
+                    percent(counts->cancelled), percent(counts->untouched));
+    text +=
+        fmt::format("conflicts  {:.2f} % before the trim, {:.2f} % after\n",
+                    percent(counts->conflicts_before_trim), percent(counts->conflicts_after_trim));
   }
   text += fmt::format("memory     {} on the largest rank\n", base::human_bytes(report.peak_memory));
   return text;

@@ -122,7 +122,8 @@ const method::Tensor& MethodMerge::tensor(std::size_t number) {
 }
 
 std::span<double> MethodMerge::facts_of(std::size_t tensor) {
-  return std::span(facts_).subspan(first_fact_[tensor], first_fact_[tensor + 1] - first_fact_[tensor]);
+  return std::span(facts_).subspan(first_fact_[tensor],
+                                   first_fact_[tensor + 1] - first_fact_[tensor]);
 }
 
 // Whether more than one rank has elements of the tensor.
@@ -199,8 +200,7 @@ void MethodMerge::add_tile(std::size_t pass, const BlockData& block, const Stret
                            std::span<ExactSum> into) {
   const method::Tensor& of = tensor(stretch.tensor);
   const method::Tile& tile = tiles_.tile(block, stretch, models_);
-  const std::uint64_t unit =
-      plan::unit_elements(plan_.groups[block.group].elements.value());
+  const std::uint64_t unit = plan::unit_elements(plan_.groups[block.group].elements.value());
   method::Sums sums(into, tile, unit, plan_.tensors[stretch.tensor].offset.value() + tile.first);
   method_->add(pass, of, tile, sums);
 }
@@ -243,7 +243,8 @@ void MethodMerge::put_together(const comm::Comm& comm, std::size_t pass,
                                std::vector<std::pair<std::size_t, TensorSums>>& parts) {
   std::vector<std::size_t> shared;
   for (std::size_t number = 0; number < plan_.tensors.size(); ++number) {
-    if (plan_.tensors[number].role == plan::Role::merge && crosses(number)) shared.push_back(number);
+    if (plan_.tensors[number].role == plan::Role::merge && crosses(number))
+      shared.push_back(number);
   }
   auto mine = parts.begin();
   for (const std::size_t number : shared) {
@@ -458,9 +459,8 @@ class TensorRanks {
         std::vector<Rank> ranks = merge_.method_->ranks(pass_, merge_.tensor(number));
         if (!looks_for_any(ranks)) continue;
         if (merge_.crosses(number)) {
-          const std::size_t first = shared_.empty()
-                                        ? 0
-                                        : shared_.back().first + shared_.back().ranks.size();
+          const std::size_t first =
+              shared_.empty() ? 0 : shared_.back().first + shared_.back().ranks.size();
           shared_.push_back({number, std::move(ranks), first});
         } else if (shard.begin <= tensor.offset && tensor.offset < shard.end) {
           own_.push_back(number);
@@ -488,9 +488,9 @@ class TensorRanks {
       const std::size_t source = merge_.sources_.model(merge_.models_[rank.model]);
       const base::Dtype dtype = merge_.tiles_.dtype(stretch, source);
       if (dtype == merge_.tiles_.dtype(stretch, 0)) {
-        const kernel::BracketCount found = kernel::count_bracket(
-            dtype, merge_.tiles_.raw(block, stretch, source), merge_.tiles_.raw(block, stretch, 0),
-            bracket, list_.data());
+        const kernel::BracketCount found =
+            kernel::count_bracket(dtype, merge_.tiles_.raw(block, stretch, source),
+                                  merge_.tiles_.raw(block, stretch, 0), bracket, list_.data());
         // Widening names the value; what overflows only as a difference stays.
         if (found.largest >= kInfinityBits) merge_.tiles_.tile(block, stretch, merge_.models_);
         return found;
@@ -517,12 +517,12 @@ class TensorRanks {
             select::ThresholdSearch& search) {
     const auto [group, part] = part_of(number);
     if (part.empty()) return;
-    merge_.tensor(number);
-    auto each = std::partition_point(blocks_.begin(), blocks_.end(), [&, group = group,
-                                                                      begin = part.begin](
-                                                                         const plan::Block& block) {
-      return block.group < group || (block.group == group && block.range.end <= begin);
-    });
+    static_cast<void>(merge_.tensor(number));
+    auto each = std::partition_point(
+        blocks_.begin(), blocks_.end(),
+        [&, group = group, begin = part.begin](const plan::Block& block) {
+          return block.group < group || (block.group == group && block.range.end <= begin);
+        });
     for (; each != blocks_.end() && each->group == group && each->range.begin < part.end; ++each) {
       const BlockData& block = load(*each);
       for (const Stretch& stretch : merge_.tiles_.stretches(block)) {
@@ -553,8 +553,8 @@ class TensorRanks {
     const method::Tensor& tensor = merge_.tensor(number);
     const base::Elements offset = merge_.plan_.tensors[number].offset;
     const std::uint64_t elements = part.count().value();
-    const std::uint64_t places = std::min(
-        std::clamp(elements / kSampledTensor, kFewestSamples, kMostSamples), elements);
+    const std::uint64_t places =
+        std::min(std::clamp(elements / kSampledTensor, kFewestSamples, kMostSamples), elements);
     for (std::uint64_t place = 0; place < places; ++place) {
       const std::uint64_t stride = elements / places;
       const std::uint64_t room = stride > kSampleElements ? stride - kSampleElements : 0;
@@ -566,9 +566,9 @@ class TensorRanks {
         begin = begin / tensor.row() * tensor.row();
         end = (end + tensor.row() - 1) / tensor.row() * tensor.row();
       }
-      const BlockData& block = merge_.rows_.peek(
-          {group, {offset + base::Elements{begin}, offset + base::Elements{end}}}, 0,
-          merge_.plan_.sources.size() - 1);
+      const BlockData& block =
+          merge_.rows_.peek({group, {offset + base::Elements{begin}, offset + base::Elements{end}}},
+                            0, merge_.plan_.sources.size() - 1);
       for (const Stretch& stretch : merge_.tiles_.stretches(block)) {
         for (std::size_t rank = 0; rank < ranks.size(); ++rank) {
           if (ranks[rank].position == 0) continue;
@@ -641,8 +641,8 @@ class TensorRanks {
 
   MethodMerge& merge_;
   std::size_t pass_;
-  std::size_t parts_ = 0;             // of the own tensors: as many on every rank
-  std::vector<plan::Block> blocks_;   // of the shard
+  std::size_t parts_ = 0;            // of the own tensors: as many on every rank
+  std::vector<plan::Block> blocks_;  // of the shard
   std::vector<std::size_t> own_;
   std::vector<Shared> shared_;
   plan::Block at_;
@@ -652,8 +652,8 @@ class TensorRanks {
   std::vector<float> zeros_;
 };
 
-bool MethodMerge::look_for_ranks(const comm::Comm& comm, std::size_t pass,
-                                 const Progress& progress, const AskWish& wish) {
+bool MethodMerge::look_for_ranks(const comm::Comm& comm, std::size_t pass, const Progress& progress,
+                                 const AskWish& wish) {
   return TensorRanks(*this, pass).run(comm, progress, wish);
 }
 

@@ -75,7 +75,7 @@ class MethodMerge final : public Merge {
   const Sources sources_;
   std::unique_ptr<method::Method> method_;
   Tiles tiles_;
-  std::vector<double> depths_;          // by tensor
+  std::vector<double> depths_;           // by tensor
   std::vector<std::size_t> first_fact_;  // by tensor, and the end
   std::vector<double> facts_;
   std::vector<double> model_facts_;

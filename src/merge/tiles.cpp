@@ -56,11 +56,11 @@ std::vector<Stretch> Tiles::stretches(const BlockData& block) const {
     if (tensor.role != plan::Role::merge) continue;
     const std::uint64_t row = row_elements(tensor);
     if (grain_ == method::Grain::row && row > kLongestRow / sources_.count()) {
-      throw base::Error(base::ErrorKind::resources,
-                        fmt::format("tensor `{}` has rows of {} elements; the method needs whole "
-                                    "rows of all {} checkpoints in memory, at most {} elements",
-                                    base::printable(tensor.name), row, sources_.count(),
-                                    kLongestRow));
+      throw base::Error(
+          base::ErrorKind::resources,
+          fmt::format("tensor `{}` has rows of {} elements; the method needs whole "
+                      "rows of all {} checkpoints in memory, at most {} elements",
+                      base::printable(tensor.name), row, sources_.count(), kLongestRow));
     }
     const std::uint64_t last = part.elements.end.value();
     for (std::uint64_t begin = part.elements.begin.value(); begin < last;) {

@@ -6,9 +6,9 @@
 #include <vector>
 
 #include "mpimerge/job/job.hpp"
+#include "mpimerge/merge/block_store.hpp"
 #include "mpimerge/method/method.hpp"
 #include "mpimerge/method/tile.hpp"
-#include "mpimerge/merge/block_store.hpp"
 #include "mpimerge/plan/plan.hpp"
 
 #include "merge/sources.hpp"

@@ -1,3 +1,5 @@
+#include "mpimerge/merge/merge.hpp"
+
 #include <algorithm>
 #include <array>
 #include <csignal>
@@ -27,7 +29,6 @@
 #include "mpimerge/comm/object.hpp"
 #include "mpimerge/job/parse.hpp"
 #include "mpimerge/merge/block_store.hpp"
-#include "mpimerge/merge/merge.hpp"
 #include "mpimerge/output/hdf5_writer.hpp"
 #include "mpimerge/output/journal.hpp"
 #include "mpimerge/output/model_files.hpp"
@@ -235,7 +236,8 @@ output::SafetensorsOptions directory_options(const MergeOptions& options, const 
   directory.shard_size = options.shard_size;
   directory.overwrite = options.overwrite;
   std::error_code ignored;
-  if (std::filesystem::is_directory(layout_path(job), ignored)) directory.companions = layout_path(job);
+  if (std::filesystem::is_directory(layout_path(job), ignored))
+    directory.companions = layout_path(job);
   directory.torch_dtype = output::torch_dtype(layout.layout);
   directory.texts.emplace(output::kCardFile, model_card(job, title_of(path)));
   return directory;
@@ -245,7 +247,8 @@ void warn_of_missing_config(const job::Job& job) {
   const auto& outputs = job.outputs;
   std::error_code ignored;
   if (std::all_of(outputs.begin(), outputs.end(), is_hdf5_name) ||
-      std::filesystem::exists(std::filesystem::path(layout_path(job)) / output::kConfigFile, ignored))
+      std::filesystem::exists(std::filesystem::path(layout_path(job)) / output::kConfigFile,
+                              ignored))
     return;
   base::log().warn("{}: has no {} to copy; transformers needs one beside the merged tensors",
                    layout_path(job), output::kConfigFile);
@@ -401,7 +404,8 @@ class MergeRun {
   // Collective.
   int select_and_merge(const std::vector<output::Slab>& finished) {
     const auto show = [&](double share) { line_.show(share); };
-    for (const merge::Step& step : restored_ ? std::vector<merge::Step>{} : merge_->steps(traffic_)) {
+    for (const merge::Step& step :
+         restored_ ? std::vector<merge::Step>{} : merge_->steps(traffic_)) {
       const auto wish = [&, stretch = std::uint64_t{0}]() mutable {
         watchdog_.feed(step.name, ++stretch);
         return recovery_->wish();
