@@ -17,8 +17,11 @@
 #include <fmt/format.h>
 
 #include "mpimerge/base/text.hpp"
+#include "mpimerge/method/method.hpp"
 
 #include "job/parameters.hpp"
+#include "job/paths.hpp"
+#include "job/rules.hpp"
 #include "job/section.hpp"
 
 namespace mpimerge::job {
@@ -41,88 +44,21 @@ constexpr std::array<CountHint, 4> kCountHints{{{"cb_buffer_size", 1U << 30U},
                                                 {"ind_rd_buffer_size", 1U << 30U},
                                                 {"ind_wr_buffer_size", 1U << 30U}}};
 
-std::string without_trailing_slashes(std::string text) {
-  while (text.size() > 1 && text.back() == '/') text.pop_back();
-  return text;
-}
-
 bool is_count(std::string_view text, std::uint64_t most) {
   std::uint64_t number = 0;
   const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), number);
   return status == std::errc{} && end == text.data() + text.size() && number >= 1 && number <= most;
 }
 
-std::string resolve(const std::string& spelled, const std::filesystem::path& directory) {
-  // An absolute right-hand side replaces the left one.
-  return without_trailing_slashes((directory / spelled).lexically_normal().string());
-}
+// --- method -------------------------------------------------------------------------------------
 
-/// Local. One text per place in the file system, as far as that can be told from the path.
-std::string identity(const std::string& path) {
-  std::error_code no_working_directory;
-  const auto absolute = std::filesystem::absolute(path, no_working_directory);
-  return no_working_directory ? path
-                              : without_trailing_slashes(absolute.lexically_normal().string());
-}
-
-// --- method and rules --------------------------------------------------------------------------
-
-void read_method(Section& root, Job& job) {
-  const auto value = root.require("merge_method", "a method; supported: ties");
-  if (!value) return;
-  // What other tools can do: a job for one of these is no slip of the pen.
-  value->read_choice(job.method, {{"ties", Method::ties}},
-                     {"average",
-                      "linear",
-                      "weighted_average",
-                      "task_arithmetic",
-                      "dare_ties",
-                      "dare_linear",
-                      "della",
-                      "della_linear",
-                      "breadcrumbs",
-                      "breadcrumbs_ties",
-                      "sce",
-                      "model_stock",
-                      "slerp",
-                      "nuslerp",
-                      "multislerp",
-                      "karcher",
-                      "passthrough",
-                      "nearswap",
-                      "arcee_fusion",
-                      "ram",
-                      "ramplus_tl",
-                      "fisher",
-                      "regmean"});
-}
-
-void read_rules(Section& root, Job& job) {
-  if (const auto value = root.find("trim_scope")) {
-    value->read_choice(job.trim_scope, {{"model", TrimScope::model}}, {"tensor"});
-  }
-  if (const auto value = root.find("elect")) {
-    value->read_choice(job.elect, {{"mass", Elect::mass}},
-                       {"count", "normfrac", "normmass", "none"});
-  }
-  if (const auto value = root.find("sign_tie")) {
-    value->read_choice(job.sign_tie,
-                       {{"majority", SignTie::majority}, {"positive", SignTie::positive}});
-  }
-  if (const auto value = root.find("aggregate")) {
-    value->read_choice(job.aggregate,
-                       {{"disjoint-mean", Aggregate::disjoint_mean},
-                        {"disjoint-sum", Aggregate::disjoint_sum},
-                        {"disjoint-max", Aggregate::disjoint_max}},
-                       {"mean", "sum", "median", "magnitude"});
-  }
-  if (const auto value = root.find("compat")) {
-    bool is_paper = true;
-    value->read_choice(is_paper, {{"paper", true}}, {"mergekit"});
-  }
-  if (const auto value = root.find("nan")) {
-    value->read_choice(job.nan, {{"error", NanPolicy::error}, {"allow", NanPolicy::allow}});
-  }
+const method::Description* read_method(Section& root) {
+  std::vector<std::string_view> names;
+  for (const method::Description& method : method::methods()) names.push_back(method.name);
+  const auto value =
+      root.require("merge_method", fmt::format("a method; supported: {}", fmt::join(names, ", ")));
+  const auto chosen = value ? value->choice(names) : std::nullopt;
+  return chosen ? &method::methods()[*chosen] : nullptr;
 }
 
 // --- types -------------------------------------------------------------------------------------
@@ -160,27 +96,6 @@ void read_types(Section& root, Job& job) {
 
 // --- models ------------------------------------------------------------------------------------
 
-/// Local. A path as the job spells it. With a line break in it, every message that names it would
-/// look like two.
-std::optional<std::string> read_path(const Value& value, std::string_view expected) {
-  auto spelled = value.text(expected);
-  if (!spelled || spelled->find_first_of("\r\n") == std::string::npos) return spelled;
-  value.fault_expected("a path without line breaks");
-  return std::nullopt;
-}
-
-/// Local. A model's path as the job spells it.
-std::optional<std::string> read_model_path(const Value& value) {
-  if (value.node().kind == Node::Kind::map) {
-    value.fault_expected("a path",
-                         "mergekit's map form of a model is not supported by this version");
-    return std::nullopt;
-  }
-  auto spelled = read_path(value, "a path");
-  if (spelled) *spelled = without_trailing_slashes(std::move(*spelled));
-  return spelled;
-}
-
 /// The models of a job by their place in the file system: each may occur once, and no output may be
 /// one.
 class Inputs {
@@ -193,8 +108,14 @@ class Inputs {
     const bool is_base = known->second == "base_model";
     value.fault(fmt::format("found {}, which is {} too; expected {}", describe(value.node()),
                             known->second,
-                            is_base ? "a fine-tuned model; leave the base out of models"
+                            is_base ? "a fine-tuned model; leave the base out of models (without "
+                                      "parameters and spelled alike it is left out by itself)"
                                     : "each model once; use its weight to let it count more"));
+  }
+
+  /// Local. Notes an input that may be a model too; nothing for an empty path.
+  void claim(std::string_view key, const std::string& path) {
+    if (!path.empty()) key_by_path_.emplace(identity(path), key);
   }
 
   /// Local. The key of the model at this place, or null.
@@ -213,11 +134,14 @@ class JobReader {
       : root_(root, "", faults), directory_(directory) {}
 
   Job read() {
-    read_method(root_, job_);
-    read_rules(root_, job_);
+    method_ = read_method(root_);
+    if (method_ != nullptr) job_.method = method_->name;
+    read_choices();
     read_base();
     read_models();
     read_types(root_, job_);
+    inputs_.claim("elect", job_.signs_path);
+    inputs_.claim("base_model", job_.base_path);
     read_outputs();
     read_output_hints();
     root_.refuse({"slices", "modules"},
@@ -225,49 +149,117 @@ class JobReader {
     root_.refuse({"tokenizer", "tokenizer_source", "chat_template"},
                  "not supported by this version; leave it out, the output is weights only");
     root_.refuse({"name"}, "not supported by this version; leave it out, a job is one merge");
-    root_.refuse({"density", "weight", "lambda"},
-                 "does not stand here; write it under `parameters`");
+    refuse_parameters(root_, "does not stand here; write it under `parameters`");
     root_.finish();
     return std::move(job_);
   }
 
  private:
+  void read_choices() {
+    if (const auto value = root_.find("nan"))
+      value->read_choice(job_.nan, {{"error", NanPolicy::error}, {"allow", NanPolicy::allow}});
+    // What the other keys may say depends on the method.
+    if (method_ == nullptr) {
+      for (const std::string_view key : kChoices) root_.pass_over(key);
+      return;
+    }
+    const Choices choices = read_rules(root_, *method_);
+    job_.rules = choices.rules;
+    if (choices.signs.empty()) return;
+    job_.signs_name = without_trailing_slashes(choices.signs);
+    job_.signs_path = resolve(job_.signs_name, directory_);
+  }
+
   void read_base() {
-    const auto value = root_.require("base_model", "the path of the base model");
+    const bool is_needed = method_ != nullptr && method_->base == method::Base::needed;
+    const auto value = is_needed ? root_.require("base_model", "the path of the base model")
+                                 : root_.find_filled("base_model");
     const auto spelled = value ? read_model_path(*value) : std::nullopt;
     if (!spelled) return;
     job_.base_name = *spelled;
     job_.base_path = resolve(*spelled, directory_);
-    inputs_.insert(*value, job_.base_path);
+    if (!base_is_model()) inputs_.insert(*value, job_.base_path);
+  }
+
+  /// Where the base is nothing of its own to the method, it may be one of the models.
+  [[nodiscard]] bool base_is_model() const {
+    return method_ != nullptr && method_->base == method::Base::unused;
   }
 
   void read_models() {
-    const Setting global = read_global_parameters(root_, job_);
+    if (method_ == nullptr) {
+      root_.pass_over("parameters");
+    } else {
+      job_.parameters = read_merge_parameters(root_, *method_, job_.rules);
+    }
     const auto value = root_.require("models", "a list of models, each `- model: PATH`");
     const auto models =
         value ? value->items("a list of models, each `- model: PATH`") : std::nullopt;
     if (!models) return;
-    for (const Value& model : *models) read_model(model, global);
+    std::size_t valid = 0;
+    for (const Value& model : *models)
+      if (read_model(model)) ++valid;
+    if (method_ != nullptr && valid == models->size()) check_number(*value);
   }
 
-  void read_model(const Value& value, const Setting& global) {
+  void check_number(const Value& models) {
+    const std::size_t number = job_.tasks.size();
+    const std::size_t fewest = method_->fewest_models;
+    const std::size_t most = method_->most_models;
+    if (number >= fewest && number <= most) return;
+    const std::string expected = fewest == most    ? fmt::format("{}", fewest)
+                                 : number < fewest ? fmt::format("at least {}", fewest)
+                                                   : fmt::format("at most {}", most);
+    models.fault(fmt::format("found {} model{}{}; expected {} for {}", number,
+                             number == 1 ? "" : "s",
+                             job_.base_name.empty() || base_is_model() ? "" : " besides the base",
+                             expected, method_->name));
+  }
+
+  /// Local. Whether it is a model without faults.
+  bool read_model(const Value& value) {
     auto model = value.section("a map with model and, if need be, parameters: `- model: PATH`");
-    if (!model) return;
+    if (!model) return false;
+    const auto path = model->require("model", "the path of a fine-tuned model");
+    const auto spelled = path ? read_model_path(*path) : std::nullopt;
+    const bool is_left_out = spelled && is_plain_base(*spelled, *model);
     Task task;
     task.line = value.node().place.line;
-    const Setting setting = read_own_parameters(*model, global);
-    task.density = setting.density;
-    task.weight = setting.weight;
-    const auto path = model->require("model", "the path of a fine-tuned model");
-    model->refuse({"density", "weight"},
-                  "does not stand here; write it under this model's `parameters`");
+    if (is_left_out || method_ == nullptr) {
+      model->pass_over("parameters");
+    } else {
+      task.parameters = read_model_parameters(*model, *method_, job_.rules, job_.parameters);
+      if (!method_->files.empty()) task.side_file = read_side_file(*model);
+    }
+    refuse_parameters(*model, "does not stand here; write it under this model's `parameters`");
     model->finish();
-    const auto spelled = path ? read_model_path(*path) : std::nullopt;
-    if (!spelled) return;
+    if (!spelled) return false;
+    if (is_left_out) return true;
     task.name = *spelled;
     task.path = resolve(*spelled, directory_);
     inputs_.insert(*path, task.path);
     job_.tasks.push_back(std::move(task));
+    return true;
+  }
+
+  /// Local. Whether it is the base, which mergekit's files list among the models, without
+  /// parameters.
+  bool is_plain_base(const std::string& spelled, Section& model) const {
+    return spelled == job_.base_name && !base_is_model() && !model.find_filled("parameters");
+  }
+
+  std::string read_side_file(Section& model) {
+    const auto value = model.require(
+        method_->files, fmt::format("the path of this model's {} file", method_->files));
+    const auto spelled = value ? read_path(*value, "a path") : std::nullopt;
+    return spelled ? resolve(*spelled, directory_) : std::string();
+  }
+
+  void refuse_parameters(Section& section, std::string_view why) const {
+    section.refuse({"density", "weight", "lambda"}, why);
+    if (method_ == nullptr) return;
+    for (const method::Parameter& parameter : method_->parameters)
+      section.refuse({parameter.name}, why);
   }
 
   void read_outputs() {
@@ -354,6 +346,7 @@ class JobReader {
 
   Section root_;
   std::filesystem::path directory_;
+  const method::Description* method_ = nullptr;  // null: the job names none
   Job job_;
   Inputs inputs_;
   std::map<std::string, std::string> output_keys_;  // by place in the file system

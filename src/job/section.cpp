@@ -85,20 +85,13 @@ std::optional<Section> Value::section(std::string_view expected) const {
   return std::nullopt;
 }
 
-std::optional<std::size_t> Value::choice(std::span<const std::string_view> supported,
-                                         std::span<const std::string_view> later) const {
-  const std::string expected = fmt::format("{}", fmt::join(supported, ", "));
+std::optional<std::size_t> Value::choice(std::span<const std::string_view> supported) const {
   if (node_->kind == Node::Kind::scalar) {
     const auto found = std::ranges::find(supported, node_->text);
     if (found != supported.end()) return static_cast<std::size_t>(found - supported.begin());
-    if (contains(later, node_->text)) {
-      fault(fmt::format("`{}` is not supported by this version; supported: {}", node_->text,
-                        expected));
-      return std::nullopt;
-    }
   }
   fault(fmt::format("found {}; expected {}{}{}", describe(*node_),
-                    supported.size() > 1 ? "one of " : "", expected,
+                    supported.size() > 1 ? "one of " : "", fmt::join(supported, ", "),
                     did_you_mean(node_->text, supported)));
   return std::nullopt;
 }
@@ -118,17 +111,29 @@ std::optional<Value> Section::find_filled(std::string_view key) {
 
 std::optional<Value> Section::require(std::string_view key, std::string_view expected) {
   auto found = find(key);
-  if (!found) value(std::string(key), *node_).fault(fmt::format("missing; expected {}", expected));
+  if (!found) fault(key, fmt::format("missing; expected {}", expected));
   return found;
 }
 
 void Section::refuse(std::initializer_list<std::string_view> keys, std::string_view why) {
   for (const std::string_view key : keys) {
+    if (contains(known_, key) || contains(refused_, key)) continue;
     refused_.push_back(key);
     const Node* found = node_->find(key);
-    if (found != nullptr && found->kind != Node::Kind::nothing)
-      value(std::string(key), *found).fault(why);
+    if (found != nullptr && found->kind != Node::Kind::nothing) fault(key, why);
   }
+}
+
+void Section::fault(std::string_view key, std::string_view message) const {
+  const Node* found = node_->find(key);
+  value(std::string(key), found == nullptr ? *node_ : *found).fault(message);
+}
+
+void Section::fault(std::string_view key, std::string_view inner, std::string_view message) const {
+  const Node* outer = node_->find(key);
+  const Node* found = outer == nullptr ? nullptr : outer->find(inner);
+  if (found == nullptr) found = outer == nullptr ? node_ : outer;
+  value(fmt::format("{}.{}", key, inner), *found).fault(message);
 }
 
 std::vector<Value> Section::rest() {
@@ -140,13 +145,19 @@ std::vector<Value> Section::rest() {
   return others;
 }
 
-void Section::finish() {
+void Section::finish(std::string_view method) {
   for (const Entry& entry : node_->entries) {
     if (contains(known_, entry.key) || contains(refused_, entry.key)) continue;
-    std::string hint = did_you_mean(entry.key, known_);
-    if (entry.key == "<<") hint = "; YAML merge keys are not supported; write the keys out";
-    if (hint.empty()) hint = fmt::format("; expected {}", fmt::join(known_, ", "));
-    value(entry.key, entry.value).fault("unknown key" + hint);
+    const std::string meant = did_you_mean(entry.key, known_);
+    const std::string known = known_.empty() ? "none" : fmt::format("{}", fmt::join(known_, ", "));
+    if (entry.key == "<<") {
+      fault(entry.key, "unknown key; YAML merge keys are not supported; write the keys out");
+    } else if (method.empty() || !meant.empty()) {
+      fault(entry.key, "unknown key" + (meant.empty() ? "; expected " + known : meant));
+    } else {
+      fault(entry.key, fmt::format("{} is not a parameter of {}; it has {}",
+                                   base::printable(entry.key), method, known));
+    }
   }
 }
 

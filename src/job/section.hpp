@@ -45,21 +45,19 @@ class Value {
   /// Local. A map to read key by key. `expected`: "a map with density, weight".
   [[nodiscard]] std::optional<Section> section(std::string_view expected) const;
 
-  /// Local. The position of the text in `supported`. A text in `later` is one that mpimerge's
-  /// design or mergekit knows, but this version does not do.
-  [[nodiscard]] std::optional<std::size_t> choice(std::span<const std::string_view> supported,
-                                                  std::span<const std::string_view> later) const;
+  /// Local. The position of the text in `supported`.
+  [[nodiscard]] std::optional<std::size_t> choice(
+      std::span<const std::string_view> supported) const;
 
   /// Local. Reads one of `supported` (text, meaning) into `target`, which keeps its value in case
   /// of a fault.
   template <class T>
   void read_choice(
       T& target,
-      std::initializer_list<std::pair<std::string_view, std::type_identity_t<T>>> supported,
-      std::initializer_list<std::string_view> later = {}) const {
+      std::initializer_list<std::pair<std::string_view, std::type_identity_t<T>>> supported) const {
     std::vector<std::string_view> names;
     for (const auto& [name, meaning] : supported) names.push_back(name);
-    const auto chosen = choice(names, later);
+    const auto chosen = choice(names);
     if (chosen) target = std::data(supported)[*chosen].second;
   }
 
@@ -88,11 +86,20 @@ class Section {
   /// tells what to do.
   void refuse(std::initializer_list<std::string_view> keys, std::string_view why);
 
+  /// Local. A key that other tools know and that changes nothing here.
+  void pass_over(std::string_view key) { refused_.push_back(key); }
+
+  /// Local. Notes a fault of a key, at its place, or at the map's if it is not there.
+  void fault(std::string_view key, std::string_view message) const;
+  /// Local. The same of a key of the map that is the value of `key`, as far as they are there.
+  void fault(std::string_view key, std::string_view inner, std::string_view message) const;
+
   /// Local. Every key of the map that is none of those named above `finish`, with its value.
   std::vector<Value> rest();
 
-  /// Local. Notes a fault for every key of the map that none of the calls above named.
-  void finish();
+  /// Local. Notes a fault for every key of the map that none of the calls above named. `method`:
+  /// the one whose parameters the map holds, if it does.
+  void finish(std::string_view method = {});
 
  private:
   [[nodiscard]] Value value(const std::string& key, const Node& node) const;
@@ -101,7 +108,7 @@ class Section {
   std::string key_;
   Faults* faults_;
   std::vector<std::string_view> known_;    // literals: keys that may stand here
-  std::vector<std::string_view> refused_;  // literals: keys with a message of their own
+  std::vector<std::string_view> refused_;  // literals: keys that others do not stand for
 };
 
 }  // namespace mpimerge::job

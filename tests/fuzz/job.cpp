@@ -1,10 +1,11 @@
 // A job file with overrides: lines at the beginning that are `--set KEY=VALUE` are taken as such.
-#include <cmath>
-#include <limits>
+#include <algorithm>
+#include <map>
 #include <string>
 #include <vector>
 
 #include "mpimerge/job/parse.hpp"
+#include "mpimerge/method/method.hpp"
 
 #include "fuzz/target.hpp"
 
@@ -12,13 +13,30 @@ namespace {
 
 using namespace mpimerge;
 
+using Parameters = std::map<std::string, method::Setting>;
+
+void require_sound(const method::Description& method, const Parameters& parameters) {
+  for (const auto& [name, setting] : parameters) {
+    const auto known = std::ranges::find(method.parameters, name, &method::Parameter::name);
+    fuzz::require(known != method.parameters.end(), "a parameter is the method's");
+    fuzz::require(!setting.cases.empty(), "a setting has a case");
+    for (const auto& each : setting.cases) {
+      fuzz::require(!each.values.empty(), "a case has a value");
+      for (const double value : each.values)
+        fuzz::require(value >= known->least && value <= known->most, "a value is within its range");
+    }
+  }
+}
+
 void require_sound(const job::Job& job) {
-  constexpr double kMost = std::numeric_limits<float>::max();
-  fuzz::require(!job.tasks.empty(), "a job has a task");
-  fuzz::require(std::abs(job.lambda) <= kMost, "lambda is a finite float");
+  const method::Description* const method = method::find(job.method);
+  fuzz::require(method != nullptr, "a job has a method");
+  fuzz::require(
+      job.tasks.size() >= method->fewest_models && job.tasks.size() <= method->most_models,
+      "a job has as many tasks as the method can do");
+  require_sound(*method, job.parameters);
   for (const job::Task& task : job.tasks) {
-    fuzz::require(task.density > 0 && task.density <= 1, "a density is above 0, at most 1");
-    fuzz::require(std::abs(task.weight) <= kMost, "a weight is a finite float");
+    require_sound(*method, task.parameters);
     fuzz::require(!task.path.empty() && task.path.find('\0') == std::string::npos &&
                       task.path.find('\n') == std::string::npos,
                   "a path is one line");
@@ -27,15 +45,31 @@ void require_sound(const job::Job& job) {
     fuzz::require(!hint.empty() && hint.size() <= 35 && value.size() <= 255, "a hint fits MPI");
 }
 
+bool same(const Parameters& a, const Parameters& b) {
+  const auto same_case = [](const method::Setting::Case& x, const method::Setting::Case& y) {
+    return x.filter == y.filter && x.values == y.values;
+  };
+  return std::ranges::equal(a, b, [&](const auto& x, const auto& y) {
+    return x.first == y.first && std::ranges::equal(x.second.cases, y.second.cases, same_case);
+  });
+}
+
+bool same(const method::Rules& a, const method::Rules& b) {
+  return a.trim_scope == b.trim_scope && a.elect == b.elect && a.sign_tie == b.sign_tie &&
+         a.aggregate == b.aggregate && a.compat == b.compat && a.rescale == b.rescale &&
+         a.seed == b.seed;
+}
+
 bool same(const job::Job& a, const job::Job& b) {
   const auto same_task = [](const job::Task& x, const job::Task& y) {
-    return x.name == y.name && x.path == y.path && x.density == y.density && x.weight == y.weight;
+    return x.name == y.name && x.path == y.path && same(x.parameters, y.parameters) &&
+           x.side_file == y.side_file;
   };
-  return a.method == b.method && a.base_path == b.base_path && a.lambda == b.lambda &&
+  return a.method == b.method && a.base_path == b.base_path && same(a.parameters, b.parameters) &&
+         same(a.rules, b.rules) && a.signs_path == b.signs_path &&
          std::equal(a.tasks.begin(), a.tasks.end(), b.tasks.begin(), b.tasks.end(), same_task) &&
-         a.trim_scope == b.trim_scope && a.elect == b.elect && a.sign_tie == b.sign_tie &&
-         a.aggregate == b.aggregate && a.nan == b.nan && a.out_dtype == b.out_dtype &&
-         a.outputs == b.outputs && a.output_hints.alignment == b.output_hints.alignment &&
+         a.nan == b.nan && a.out_dtype == b.out_dtype && a.outputs == b.outputs &&
+         a.output_hints.alignment == b.output_hints.alignment &&
          a.output_hints.mpi_io == b.output_hints.mpi_io;
 }
 

@@ -10,6 +10,7 @@
 
 #include "mpimerge/base/dtype.hpp"
 #include "mpimerge/base/error.hpp"
+#include "mpimerge/job/numbers.hpp"
 
 #include "job/support.hpp"
 #include "support/temp_dir.hpp"
@@ -61,23 +62,23 @@ out_dtype: bfloat16
 output: [merged.h5, /scratch/merged.hdf5, merged/, ../other]
 output_hints: {alignment: 4MiB, striping_factor: 16, romio_cb_write: enable}
 )");
-  EXPECT_EQ(job.method, Method::ties);
+  EXPECT_EQ(job.method, "ties");
   EXPECT_EQ(job.base_name, "checkpoints/base");
   EXPECT_EQ(job.base_path, "dir/checkpoints/base");
   ASSERT_EQ(job.tasks.size(), 2U);
   EXPECT_EQ(job.tasks[0].name, "checkpoints/math");
   EXPECT_EQ(job.tasks[0].path, "dir/checkpoints/math");
-  EXPECT_EQ(job.tasks[0].density, 0.25);
-  EXPECT_EQ(job.tasks[0].weight, 2.0);
+  EXPECT_EQ(constant(job, "density", 0), 0.25);
+  EXPECT_EQ(constant(job, "weight", 0), 2.0);
   EXPECT_EQ(job.tasks[0].line, 4);
-  EXPECT_EQ(job.tasks[1].density, 0.3);
-  EXPECT_EQ(job.tasks[1].weight, 0.5);
+  EXPECT_EQ(constant(job, "density", 1), 0.3);
+  EXPECT_EQ(constant(job, "weight", 1), 0.5);
   EXPECT_EQ(job.tasks[1].line, 5);
-  EXPECT_EQ(job.lambda, 1.5);
-  EXPECT_EQ(job.trim_scope, TrimScope::model);
-  EXPECT_EQ(job.elect, Elect::mass);
-  EXPECT_EQ(job.sign_tie, SignTie::positive);
-  EXPECT_EQ(job.aggregate, Aggregate::disjoint_max);
+  EXPECT_EQ(constant(job, "lambda"), 1.5);
+  EXPECT_EQ(job.rules.trim_scope, method::TrimScope::model);
+  EXPECT_EQ(job.rules.elect, method::Elect::mass);
+  EXPECT_EQ(job.rules.sign_tie, method::SignTie::positive);
+  EXPECT_EQ(job.rules.aggregate, method::Aggregate::disjoint_max);
   EXPECT_EQ(job.nan, NanPolicy::allow);
   EXPECT_EQ(job.out_dtype, base::Dtype::bf16);
   EXPECT_THAT(job.outputs,
@@ -90,11 +91,11 @@ output_hints: {alignment: 4MiB, striping_factor: 16, romio_cb_write: enable}
 TEST(ParseJob, TakesThePapersRecipeWhereNothingIsSaid) {
   const Job job = parse(kSmallest);
   ASSERT_EQ(job.tasks.size(), 1U);
-  EXPECT_EQ(job.tasks[0].density, 0.2);
-  EXPECT_EQ(job.tasks[0].weight, 1.0);
-  EXPECT_EQ(job.lambda, 1.0);
-  EXPECT_EQ(job.sign_tie, SignTie::majority);
-  EXPECT_EQ(job.aggregate, Aggregate::disjoint_mean);
+  EXPECT_EQ(constant(job, "density", 0), 0.2);
+  EXPECT_EQ(constant(job, "weight", 0), 1.0);
+  EXPECT_EQ(constant(job, "lambda"), 1.0);
+  EXPECT_EQ(job.rules.sign_tie, method::SignTie::majority);
+  EXPECT_EQ(job.rules.aggregate, method::Aggregate::disjoint_mean);
   EXPECT_EQ(job.nan, NanPolicy::error);
   EXPECT_FALSE(job.out_dtype.has_value());
   EXPECT_THAT(job.outputs, IsEmpty());
@@ -114,12 +115,12 @@ models:
   - {model: c}
 )");
   ASSERT_EQ(job.tasks.size(), 3U);
-  EXPECT_EQ(job.tasks[0].density, 0.1);
-  EXPECT_EQ(job.tasks[0].weight, 3.0);
-  EXPECT_EQ(job.tasks[1].density, 0.5);
-  EXPECT_EQ(job.tasks[1].weight, 4.0);
-  EXPECT_EQ(job.tasks[2].density, 0.5);
-  EXPECT_EQ(job.tasks[2].weight, 3.0);
+  EXPECT_EQ(constant(job, "density", 0), 0.1);
+  EXPECT_EQ(constant(job, "weight", 0), 3.0);
+  EXPECT_EQ(constant(job, "density", 1), 0.5);
+  EXPECT_EQ(constant(job, "weight", 1), 4.0);
+  EXPECT_EQ(constant(job, "density", 2), 0.5);
+  EXPECT_EQ(constant(job, "weight", 2), 3.0);
 }
 
 TEST(ParseJob, ReadsEveryWayToWriteANumber) {
@@ -128,15 +129,100 @@ TEST(ParseJob, ReadsEveryWayToWriteANumber) {
       {"1e-3", 1e-3},   {"+2", 2.0},      {"-1.5", -1.5}, {"-.5", -0.5},
       {"\"0.2\"", 0.2}, {"'1e-3'", 1e-3}, {"1E+2", 100.0}};
   for (const auto& [text, expected] : cases) {
-    EXPECT_EQ(parse(with("parameters: {lambda: " + text + "}\n")).lambda, expected) << text;
+    EXPECT_EQ(constant(parse(with("parameters: {lambda: " + text + "}\n")), "lambda"), expected)
+        << text;
   }
 }
 
 TEST(ParseJob, AcceptsAnyWeightAndADensityOfOne) {
   const Job job = parse(with("parameters: {density: 1, weight: -0.5, lambda: 0}\n"));
-  EXPECT_EQ(job.tasks[0].density, 1.0);
-  EXPECT_EQ(job.tasks[0].weight, -0.5);
-  EXPECT_EQ(job.lambda, 0.0);
+  EXPECT_EQ(constant(job, "density", 0), 1.0);
+  EXPECT_EQ(constant(job, "weight", 0), -0.5);
+  EXPECT_EQ(constant(job, "lambda"), 0.0);
+}
+
+TEST(ParseJob, ReadsEveryRule) {
+  const auto rules = [](std::string_view more) { return parse(with(more)).rules; };
+  EXPECT_EQ(rules("trim_scope: tensor\n").trim_scope, method::TrimScope::tensor);
+  EXPECT_EQ(rules("elect: count\n").elect, method::Elect::count);
+  EXPECT_EQ(rules("elect: normfrac\n").elect, method::Elect::normfrac);
+  EXPECT_EQ(rules("elect: normmass\n").elect, method::Elect::normmass);
+  EXPECT_EQ(rules("elect: none\n").elect, method::Elect::none);
+  EXPECT_EQ(rules("aggregate: disjoint-sum\n").aggregate, method::Aggregate::disjoint_sum);
+  EXPECT_EQ(rules("aggregate: mean\n").aggregate, method::Aggregate::mean);
+  EXPECT_EQ(rules("aggregate: sum\n").aggregate, method::Aggregate::sum);
+  EXPECT_EQ(rules("aggregate: median\n").aggregate, method::Aggregate::median);
+  EXPECT_EQ(rules("aggregate: magnitude\n").aggregate, method::Aggregate::magnitude);
+}
+
+TEST(ParseJob, LetsMergekitsRulesHoldWhereNothingElseIsSaid) {
+  const auto rules = [](std::string_view more) { return parse(with(more)).rules; };
+  EXPECT_EQ(rules("").compat, method::Compat::paper);
+  const method::Rules mergekit = rules("compat: mergekit\n");
+  EXPECT_EQ(mergekit.compat, method::Compat::mergekit);
+  EXPECT_EQ(mergekit.trim_scope, method::TrimScope::tensor);
+  EXPECT_EQ(mergekit.sign_tie, method::SignTie::positive);
+  const method::Rules mixed = rules("trim_scope: model\nsign_tie: majority\ncompat: mergekit\n");
+  EXPECT_EQ(mixed.trim_scope, method::TrimScope::model);
+  EXPECT_EQ(mixed.sign_tie, method::SignTie::majority);
+}
+
+TEST(ParseJob, TakesTheSignsOfACheckpoint) {
+  const Job job = parse(with("elect: checkpoints/multitask/\n"));
+  EXPECT_EQ(job.rules.elect, method::Elect::given);
+  EXPECT_EQ(job.signs_name, "checkpoints/multitask");
+  EXPECT_EQ(job.signs_path, "dir/checkpoints/multitask");
+  EXPECT_EQ(parse(with("elect: math\n")).signs_path, "dir/math");
+}
+
+TEST(ParseJob, LeavesTheBaseOutOfTheModelsAsMergekitsFilesDo) {
+  const Job job = parse(
+      "merge_method: ties\nbase_model: base/\nmodels:\n  - model: base\n  - model: math\n"
+      "  - model: base\n    parameters:\n");
+  ASSERT_EQ(job.tasks.size(), 1U);
+  EXPECT_EQ(job.tasks[0].name, "math");
+}
+
+TEST(ParseJob, CountsTheBaseAsAModelWhereTheMethodKnowsNoBase) {
+  const Job job = parse(
+      "merge_method: linear\nbase_model: a\nmodels:\n  - model: a\n  - model: b\n"
+      "parameters: {weight: 1}\n");
+  EXPECT_EQ(job.base_path, "dir/a");
+  ASSERT_EQ(job.tasks.size(), 2U);
+  EXPECT_EQ(job.tasks[0].path, "dir/a");
+}
+
+TEST(ParseJob, NeedsNoBaseWhereTheMethodDoesNot) {
+  const Job job = parse("merge_method: linear\nmodels: [{model: a}]\nparameters: {weight: 1}\n");
+  EXPECT_EQ(job.base_name, "");
+  EXPECT_EQ(job.base_path, "");
+}
+
+TEST(ParseJob, FindsTheFileBesideEachModel) {
+  const Job job = parse(
+      "merge_method: with_files\nmodels:\n  - {model: a, fisher: f/a.safetensors}\n"
+      "  - {model: b, fisher: /f/b}\n");
+  ASSERT_EQ(job.tasks.size(), 2U);
+  EXPECT_EQ(job.tasks[0].side_file, "dir/f/a.safetensors");
+  EXPECT_EQ(job.tasks[1].side_file, "/f/b");
+}
+
+TEST(ParseJob, ReadsEveryWayToWriteAFlag) {
+  for (const auto& [text, expected] : std::vector<std::pair<std::string, double>>{
+           {"true", 1}, {"False", 0}, {"1", 1}, {"'0'", 0}, {"[{value: false}]", 0}}) {
+    const Job job = parse(
+        "merge_method: linear\nmodels: [{model: a}]\nparameters: {weight: 1, normalize: " + text +
+        "}\n");
+    EXPECT_EQ(constant(job, "normalize"), expected) << text;
+  }
+}
+
+TEST(ParseJob, PassesOverWhatMergekitsFilesContainWithoutEffect) {
+  const Job job = parse(
+      "merge_method: ties\nbase_model: base\nmodels:\n  - model: math\n"
+      "    parameters: {int8_mask: true}\nparameters: {int8_mask: true}\n");
+  EXPECT_TRUE(job.parameters.empty());
+  EXPECT_TRUE(job.tasks[0].parameters.empty());
 }
 
 TEST(ParseJob, KnowsTheNamesThatMergekitAndSafetensorsHaveForTypes) {
@@ -160,7 +246,7 @@ TEST(ParseJob, TakesAnEmptyOptionalKeyOfMergekitForAbsent) {
   const Job job = parse(
       "merge_method: ties\nbase_model: base\nmodels:\n  - model: math\n    parameters:\n"
       "parameters:\ndtype: null\nout_dtype: ~\ntokenizer_source: null\nslices:\n");
-  EXPECT_EQ(job.tasks[0].density, 0.2);
+  EXPECT_EQ(constant(job, "density", 0), 0.2);
   EXPECT_FALSE(job.out_dtype.has_value());
 }
 
@@ -174,8 +260,8 @@ models:
     parameters: *sparse
 parameters: {lambda: *half}
 )");
-  EXPECT_EQ(job.tasks[1].density, 0.1);
-  EXPECT_EQ(job.lambda, 0.5);
+  EXPECT_EQ(constant(job, "density", 1), 0.1);
+  EXPECT_EQ(constant(job, "lambda"), 0.5);
 }
 
 TEST(ParseJob, ReadsAFileWithByteOrderMarkCarriageReturnsAndQuotes) {
@@ -228,7 +314,7 @@ TEST(ParseJobFile, ReadsTheFile) {
   const Job job = parse_job_file(file, {"parameters.lambda=0.5"});
   EXPECT_EQ(job.file, file.string());
   EXPECT_EQ(job.base_path, (temp / "base").string());
-  EXPECT_EQ(job.lambda, 0.5);
+  EXPECT_EQ(constant(job, "lambda"), 0.5);
 }
 
 TEST(ParseJobFile, NamesAFileThatIsNotThere) {

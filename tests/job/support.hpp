@@ -3,12 +3,14 @@
 #include <sstream>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
 
 #include "mpimerge/base/error.hpp"
 #include "mpimerge/job/parse.hpp"
+#include "mpimerge/method/method.hpp"
 
 namespace mpimerge::job::test {
 
@@ -18,6 +20,43 @@ inline constexpr std::string_view kSmallest =
     "base_model: base\n"
     "models:\n"
     "  - model: math\n";
+
+/// Local. Methods for these tests: `ties`, as long as the registry has none, one of two models and a
+/// base, one with files beside its models and no need of a base.
+inline bool add_methods() {
+  using method::Parameter;
+  const auto add = [](const method::Description& description) {
+    if (method::find(description.name) == nullptr) method::add(description);
+  };
+  method::Description ties;
+  ties.name = "ties";
+  ties.parameters = {{.name = "density",
+                      .of = Parameter::Of::model,
+                      .fallback = 0.2,
+                      .least = 0,
+                      .most = 1,
+                      .above_least = true,
+                      .mergekit_fallback = 1},
+                     {.name = "weight", .of = Parameter::Of::model, .fallback = 1},
+                     {.name = "lambda", .fallback = 1}};
+  add(ties);
+  method::Description between;
+  between.name = "between";
+  between.most_models = 1;
+  between.parameters = {{.name = "t", .least = 0, .most = 1}};
+  add(between);
+  method::Description with_files;
+  with_files.name = "with_files";
+  with_files.base = method::Base::optional;
+  with_files.fewest_models = 2;
+  with_files.most_models = 3;
+  with_files.parameters = {{.name = "normalize", .fallback = 1, .is_flag = true},
+                           {.name = "eps", .fallback = 1, .least = 0, .above_least = true}};
+  with_files.files = "fisher";
+  add(with_files);
+  return true;
+}
+inline const bool kMethodsAreAdded = add_methods();
 
 inline Job parse(std::string_view yaml, const std::vector<std::string>& sets = {}) {
   return parse_job(yaml, "dir/job.yaml", sets);

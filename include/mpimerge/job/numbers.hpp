@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstddef>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -21,7 +23,8 @@ Numbers numbers(const Job& job, const method::Description& method, std::string_v
                 double depth);
 
 /// Local. The depth of each tensor's layer: 0 for those of the first layer and those that belong to
-/// none, 1 for those of the last. A layer's number is the first part of a name that is all digits.
+/// none, 1 for those of the last, or only one. A layer's number is the first part of a name that is
+/// all digits; what stands before it tells one row of layers from another.
 std::vector<double> depths(const std::vector<std::string_view>& tensors);
 
 /// Local. A number that is the same for all tensors, of the merge or of one of its models

@@ -1,0 +1,117 @@
+#include "mpimerge/job/numbers.hpp"
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "mpimerge/job/job.hpp"
+#include "mpimerge/method/method.hpp"
+
+#include "job/support.hpp"
+
+namespace mpimerge::job::test {
+namespace {
+
+using testing::ElementsAre;
+
+std::string with(std::string_view more) { return std::string(kSmallest) + std::string(more); }
+
+Numbers numbers_of(const Job& job, std::string_view tensor, double depth = 0) {
+  return numbers(job, *method::find(job.method), tensor, depth);
+}
+
+std::size_t place_of(const Job& job, std::string_view parameter) {
+  const auto& parameters = method::find(job.method)->parameters;
+  std::size_t place = 0;
+  while (parameters[place].name != parameter) ++place;
+  return place;
+}
+
+TEST(Numbers, ComeFromTheModelThenFromTheJobThenFromTheMethod) {
+  const Job job = parse(R"(merge_method: ties
+base_model: base
+models:
+  - {model: a, parameters: {weight: 3}}
+  - model: b
+  - {model: c, parameters: {density: 0.5}}
+parameters: {weight: 2, lambda: 0.5}
+)");
+  const Numbers found = numbers_of(job, "x");
+  const std::size_t weight = place_of(job, "weight") * 3;
+  const std::size_t density = place_of(job, "density") * 3;
+  EXPECT_EQ(found.of_models[weight], 3);
+  EXPECT_EQ(found.of_models[weight + 1], 2);
+  EXPECT_EQ(found.of_models[weight + 2], 2);
+  EXPECT_EQ(found.of_models[density], 0.2);
+  EXPECT_EQ(found.of_models[density + 2], 0.5);
+  EXPECT_EQ(found.of_merge[place_of(job, "lambda")], 0.5);
+}
+
+TEST(Numbers, FollowTheFirstFilterThatFitsTheTensorAndElseTheNextLevel) {
+  const Job job = parse(R"(merge_method: ties
+base_model: base
+models:
+  - model: a
+    parameters:
+      weight:
+        - {filter: mlp, value: [0, 1]}
+        - {filter: down, value: 9}
+parameters:
+  weight:
+    - {filter: attn, value: 4}
+    - {filter: "*", value: 5}
+    - {filter: attn, value: 6}
+)");
+  const auto weight = [&](std::string_view tensor) {
+    return numbers_of(job, tensor, 0.25).of_models[place_of(job, "weight")];
+  };
+  EXPECT_EQ(weight("layers.1.mlp.down.weight"), 0.25);
+  EXPECT_EQ(weight("down"), 9);
+  EXPECT_EQ(weight("layers.1.attn.q"), 4);
+  EXPECT_EQ(weight("norm"), 5);
+}
+
+TEST(Numbers, OfMergekitsRulesHaveMergekitsFallbacks) {
+  const Job job = parse(with("compat: mergekit\n"));
+  EXPECT_EQ(numbers_of(job, "x").of_models[place_of(job, "density")], 1);
+  EXPECT_EQ(constant(job, "density", 0), 1);
+}
+
+TEST(Depths, AreTheLayersShareOfTheWay) {
+  EXPECT_THAT(depths({"embed", "layers.0.a", "layers.0.b", "layers.3.a", "layers.12.a", "norm"}),
+              ElementsAre(0, 0, 0, 0.25, 1, 0));
+}
+
+TEST(Depths, AreCountedApartForEachRowOfLayers) {
+  EXPECT_THAT(depths({"encoder.1.mlp.7.w", "encoder.2.w", "decoder.4.w", "decoder.8.w", "0.w"}),
+              ElementsAre(0.5, 1, 0.5, 1, 1));
+}
+
+TEST(Depths, TakeNoPartThatIsNoNumberForALayer) {
+  EXPECT_THAT(depths({"h4.w", "a.4b.w", "a.-4.w", "a.99999999999999999999999.w", "..", ""}),
+              ElementsAre(0, 0, 0, 0, 0, 0));
+}
+
+TEST(Constant, IsNothingWhereTheNumberDependsOnTheTensor) {
+  const Job job = parse(R"(merge_method: ties
+base_model: base
+trim_scope: tensor
+models:
+  - {model: a, parameters: {density: [0.1, 0.9], weight: 2}}
+  - {model: b, parameters: {density: [0.3]}}
+parameters: {weight: [1, 2], lambda: [{value: 3}]}
+)");
+  EXPECT_EQ(constant(job, "density", 0), std::nullopt);
+  EXPECT_EQ(constant(job, "density", 1), 0.3);
+  EXPECT_EQ(constant(job, "weight", 0), 2);
+  EXPECT_EQ(constant(job, "weight", 1), std::nullopt);
+  EXPECT_EQ(constant(job, "lambda"), 3);
+  EXPECT_EQ(constant(job, "lamda"), std::nullopt);
+}
+
+}  // namespace
+}  // namespace mpimerge::job::test
