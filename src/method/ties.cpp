@@ -19,7 +19,7 @@ class SparseTaskVectors final : public Method {
         models_(setup.models),
         sparsifier_(sparsify, setup.rules) {
     if (!elects) rules_.elect = Elect::none;
-    if (!elects) rules_.aggregate = Aggregate::mean;
+    if (!elects && rules_.aggregate == Aggregate::disjoint_mean) rules_.aggregate = Aggregate::mean;
     for (const Pass pass : sparsifier_.passes()) looks_.push_back({pass.kind, Look::thresholds});
     if (rules_.rescale == Rescale::l1 && setup.may_be_set("rescale"))
       looks_.push_back({Pass::Kind::sums, Look::l1});
@@ -71,7 +71,8 @@ class SparseTaskVectors final : public Method {
       case Look::norms:
         std::ranges::copy(found, facts.begin() + static_cast<std::ptrdiff_t>(models_));
         break;
-      case Look::majority: facts[2 * models_] = (found[0] > 0 ? 1 : 0) - (found[0] < 0 ? 1 : 0);
+      case Look::majority:
+        facts[2 * models_] = (found[0] > 0 ? 1 : 0) - (found[0] < 0 ? 1 : 0);
         break;
       case Look::l1: {
         constexpr double kLeastSum = 1e-7;
@@ -175,8 +176,7 @@ class SparseTaskVectors final : public Method {
   void break_ties(const Tensor& tensor, std::size_t elements) {
     // Given signs stay as they are.
     if (rules_.elect == Elect::given) return;
-    const float tie =
-        needs_majority() ? static_cast<float>(tensor.model_facts[2 * models_]) : 1.0F;
+    const float tie = needs_majority() ? static_cast<float>(tensor.model_facts[2 * models_]) : 1.0F;
     for (std::size_t i = 0; i < elements; ++i) signs_[i] = signs_[i] == 0 ? tie : signs_[i];
   }
 
@@ -187,9 +187,8 @@ class SparseTaskVectors final : public Method {
       const float* const kept = tile_row_.data();
       const float* const values = tile.models[model];
       const float* const base = tile.base;
-      sums.add(2 * model, [=](std::size_t i) {
-        return static_cast<double>(std::abs(values[i] - base[i]));
-      });
+      sums.add(2 * model,
+               [=](std::size_t i) { return static_cast<double>(std::abs(values[i] - base[i])); });
       sums.add(2 * model + 1,
                [=](std::size_t i) { return static_cast<double>(std::abs(kept[i])); });
     }
@@ -257,18 +256,12 @@ Description describe(std::string_view name, std::string_view about, Sparsify spa
       {.name = "normalize", .fallback = defaults.normalize ? 1 : 0, .is_flag = true},
       {.name = "rescale", .fallback = defaults.rescale ? 1 : 0, .is_flag = true}};
   if (sparsify == Sparsify::outliers) {
-    description.parameters.push_back({.name = "gamma",
-                                      .of = Parameter::Of::model,
-                                      .fallback = 0.01,
-                                      .least = 0,
-                                      .most = 1});
+    description.parameters.push_back(
+        {.name = "gamma", .of = Parameter::Of::model, .fallback = 0.01, .least = 0, .most = 1});
   }
   if (sparsify == Sparsify::by_rank) {
-    description.parameters.push_back({.name = "epsilon",
-                                      .of = Parameter::Of::model,
-                                      .fallback = 0.15,
-                                      .least = 0,
-                                      .most = 1});
+    description.parameters.push_back(
+        {.name = "epsilon", .of = Parameter::Of::model, .fallback = 0.15, .least = 0, .most = 1});
   }
   description.make = [sparsify, elects](const Setup& setup) {
     return std::make_unique<SparseTaskVectors>(sparsify, elects, setup);
@@ -280,18 +273,18 @@ Description describe(std::string_view name, std::string_view about, Sparsify spa
 
 std::vector<Description> ties_family() {
   return {
-      describe("ties", "trim, elect signs, disjoint merge (Yadav et al. 2023)",
-               Sparsify::magnitude, true, {.density = 0.2, .normalize = true, .rescale = false}),
-      describe("dare_ties", "random drop, then signs as in ties (Yu et al. 2024)",
-               Sparsify::random, true, {.density = 1, .normalize = false, .rescale = true}),
+      describe("ties", "trim, elect signs, disjoint merge (Yadav et al. 2023)", Sparsify::magnitude,
+               true, {.density = 0.2, .normalize = true, .rescale = false}),
+      describe("dare_ties", "random drop, then signs as in ties (Yu et al. 2024)", Sparsify::random,
+               true, {.density = 1, .normalize = false, .rescale = true}),
       describe("dare_linear", "random drop, then the weighted sum (Yu et al. 2024)",
                Sparsify::random, false, {.density = 1, .normalize = false, .rescale = true}),
       describe("breadcrumbs", "outliers and small values dropped (Davari, Belilovsky 2023)",
                Sparsify::outliers, false, {.density = 1, .normalize = false, .rescale = false}),
       describe("breadcrumbs_ties", "breadcrumbs, then signs as in ties (mergekit)",
                Sparsify::outliers, true, {.density = 1, .normalize = false, .rescale = false}),
-      describe("della", "drop by rank, then signs as in ties (Deep et al. 2024)",
-               Sparsify::by_rank, true, {.density = 1, .normalize = true, .rescale = true}),
+      describe("della", "drop by rank, then signs as in ties (Deep et al. 2024)", Sparsify::by_rank,
+               true, {.density = 1, .normalize = true, .rescale = true}),
       describe("della_linear", "drop by rank, then the weighted sum (Deep et al. 2024)",
                Sparsify::by_rank, false, {.density = 1, .normalize = false, .rescale = true}),
   };
