@@ -21,7 +21,7 @@ class SparseTaskVectors final : public Method {
     if (!elects) rules_.elect = Elect::none;
     if (!elects && rules_.aggregate == Aggregate::disjoint_mean) rules_.aggregate = Aggregate::mean;
     for (const Pass pass : sparsifier_.passes()) looks_.push_back({pass.kind, Look::thresholds});
-    if (rules_.rescale == Rescale::l1 && setup.may_be_set("rescale"))
+    if (rules_.rescale == Rescale::l1 && setup.may_be("rescale", true))
       looks_.push_back({Pass::Kind::sums, Look::l1});
     if (needs_norms()) looks_.push_back({Pass::Kind::model_sums, Look::norms});
     if (needs_majority()) looks_.push_back({Pass::Kind::model_sums, Look::majority});

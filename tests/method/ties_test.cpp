@@ -452,7 +452,9 @@ TEST(TiesFamily, AsksForNoPassInVain) {
     method::Setup setup;
     setup.rules.sign_tie = sign_tie;
     setup.models = 2;
-    setup.may_be_set = [rescale](std::string_view flag) { return flag != "rescale" || rescale; };
+    setup.may_be = [rescale](std::string_view flag, bool value) {
+      return flag != "rescale" || rescale == value;
+    };
     return method::find(name)->make(setup)->passes().size();
   };
   EXPECT_EQ(passes("ties", false, SignTie::positive), 1U);
