@@ -1,5 +1,7 @@
 #pragma once
 
+#include <vector>
+
 #include "mpimerge/method/method.hpp"
 
 namespace mpimerge::method {
@@ -8,6 +10,7 @@ namespace mpimerge::method {
 Description average();
 Description linear();
 Description task_arithmetic();
+std::vector<Description> ties_family();
 Description fisher();
 Description nearswap();
 Description passthrough();

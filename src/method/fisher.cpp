@@ -84,7 +84,7 @@ Description fisher() {
                             {.name = "normalize", .fallback = 0, .is_flag = true}};
   description.files = "fisher";
   description.make = [](const Setup& setup) {
-    return std::make_unique<Fisher>(setup.models, setup.may_be_set("normalize"));
+    return std::make_unique<Fisher>(setup.models, setup.may_be("normalize", true));
   };
   return description;
 }

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "method/builtin.hpp"
@@ -6,10 +7,15 @@
 namespace mpimerge::method {
 namespace {
 
+std::vector<Description> built_in() {
+  std::vector<Description> list{average(), linear(), task_arithmetic()};
+  std::ranges::move(ties_family(), std::back_inserter(list));
+  for (const auto& make : {fisher, nearswap, passthrough, ram, ramplus_tl}) list.push_back(make());
+  return list;
+}
+
 std::vector<Description>& all() {
-  static std::vector<Description> list{average(), linear(),    task_arithmetic(),
-                                       fisher(),  nearswap(),  passthrough(),
-                                       ram(),     ramplus_tl()};
+  static std::vector<Description> list = built_in();
   return list;
 }
 

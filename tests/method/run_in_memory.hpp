@@ -55,7 +55,9 @@ class InMemory {
       for (std::size_t model = 0; model < values.models.size(); ++model)
         setup.models = std::max(setup.models, number(values, model) + 1);
     }
-    setup.may_be_set = [this](std::string_view flag) { return of_merge(parameter(flag)) != 0; };
+    setup.may_be = [this](std::string_view flag, bool value) {
+      return (of_merge(parameter(flag)) != 0) == value;
+    };
     merge_ = method_.make(setup);
     models_ = setup.models;
     std::uint64_t offset = 0;

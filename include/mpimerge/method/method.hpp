@@ -134,9 +134,11 @@ struct Setup {
   Rules rules;
   std::size_t models = 0;
   Files* files = nullptr;  ///< where Description::files is `whole`; outlives the method
-  /// Whether a flag of the merge is true for some tensor: what only a flag asks for, whole rows or a
-  /// look at all values, a method without it does not ask for.
-  std::function<bool(std::string_view)> may_be_set = [](std::string_view) { return true; };
+  /// Whether a flag of the merge has this value for some tensor: what only a flag asks for, whole
+  /// rows or a look at all values, a method without it does not ask for.
+  std::function<bool(std::string_view flag, bool value)> may_be = [](std::string_view, bool) {
+    return true;
+  };
 };
 
 /// What the base is to a method.

@@ -1,0 +1,81 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "mpimerge/method/method.hpp"
+
+#include "method/row_ranks.hpp"
+
+namespace mpimerge::method {
+
+/// Which values of a task vector are kept.
+enum class Sparsify : std::uint8_t {
+  magnitude,  ///< the largest
+  outliers,   ///< the largest but for the very largest
+  random,     ///< any, each with the probability `density`
+  by_rank,    ///< any, the larger the likelier
+};
+
+/// The parameters of the methods that merge task vectors sparsely. Only some of them have the last.
+enum SparseNumber : std::size_t { kWeight, kDensity, kLambda, kNormalize, kRescale, kExtra };
+
+/// Makes sparse task vectors of one tensor after another, by what is known of it.
+///
+/// Facts of a tensor: for each model the smallest magnitude that is kept, and for outliers for each
+/// the largest. The smallest ones stand in the model's facts where the trim is over the model.
+class Sparsifier {
+ public:
+  Sparsifier(Sparsify kind, const Rules& rules) : kind_(kind), rules_(rules) {}
+
+  /// Local. The pass that finds thresholds; nothing: none is needed.
+  [[nodiscard]] std::vector<Pass> passes() const;
+  /// Local. How many facts of a tensor are thresholds.
+  [[nodiscard]] std::size_t facts(const Tensor& tensor) const;
+  /// Local. What that pass looks for in a tensor.
+  [[nodiscard]] std::vector<Method::Rank> ranks(const Tensor& tensor) const;
+
+  /// Local. Whether `scale` may be other than 1, in `keep`.
+  [[nodiscard]] static bool rescales(const Tensor& tensor);
+  /// Local. What makes up for the dropped values by the density alone; 1 where `keep` does it
+  /// itself, element by element.
+  [[nodiscard]] float density_scale(const Tensor& tensor, std::size_t model) const;
+
+  /// Local. Values of a model's task vector: w·(scale·δ) where it is kept, else 0.
+  /// @param row  [elements], of the tile's from `begin` on
+  void keep(const Tensor& tensor, const Tile& tile, std::size_t model, float scale, float weight,
+            std::size_t begin, std::size_t elements, float* row);
+
+  /// Local. Makes what `keep` needs of whole rows, for all models of a tile.
+  void look_at_rows(const Tensor& tensor, const Tile& tile);
+
+ private:
+  struct Range {
+    std::uint32_t low = 0;
+    std::uint32_t high = 0x7fffffffu;
+  };
+  // Places of the smallest and the largest magnitude that is kept, 1-based; 0: no limit.
+  struct Places {
+    std::uint64_t low = 0;
+    std::uint64_t high = 0;
+    bool keeps_nothing = false;
+  };
+
+  [[nodiscard]] bool trims_model() const {
+    return kind_ == Sparsify::magnitude && rules_.trim_scope == TrimScope::model;
+  }
+  [[nodiscard]] Places places(const Tensor& tensor, std::size_t model) const;
+  [[nodiscard]] Range range(const Tensor& tensor, std::size_t model) const;
+
+  Sparsify kind_;
+  Rules rules_;
+  std::vector<float> random_;
+  std::vector<float> probability_;  // [models × elements of the tile]
+  std::vector<float> row_;
+  std::vector<double> places_;
+  std::size_t tile_elements_ = 0;
+  RowRanks row_ranks_;
+};
+
+}  // namespace mpimerge::method
