@@ -53,8 +53,9 @@ method::Setup setup_of(const job::Job& job) {
   method::Setup setup;
   setup.rules = job.rules;
   setup.models = job.tasks.size();
-  setup.may_be_set = [&job](std::string_view flag) {
-    return job::constant(job, flag).value_or(1) != 0;
+  setup.may_be = [&job](std::string_view flag, bool value) {
+    const auto constant = job::constant(job, flag);
+    return !constant || (*constant != 0) == value;
   };
   return setup;
 }
