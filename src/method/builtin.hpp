@@ -16,5 +16,12 @@ Description nearswap();
 Description passthrough();
 Description ram();
 Description ramplus_tl();
+Description slerp();
+Description nuslerp();
+Description multislerp();
+Description karcher();
+Description model_stock();
+Description sce();
+Description arcee_fusion();
 
 }  // namespace mpimerge::method

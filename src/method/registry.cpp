@@ -10,7 +10,9 @@ namespace {
 std::vector<Description> built_in() {
   std::vector<Description> list{average(), linear(), task_arithmetic()};
   std::ranges::move(ties_family(), std::back_inserter(list));
-  for (const auto& make : {fisher, nearswap, passthrough, ram, ramplus_tl}) list.push_back(make());
+  for (const auto& make : {fisher, slerp, nuslerp, multislerp, karcher, model_stock, sce,
+                           arcee_fusion, nearswap, ram, ramplus_tl, passthrough})
+    list.push_back(make());
   return list;
 }
 

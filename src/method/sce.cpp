@@ -1,0 +1,179 @@
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "method/builtin.hpp"
+#include "method/elect.hpp"
+#include "method/gram.hpp"
+#include "method/rows.hpp"
+
+namespace mpimerge::method {
+namespace {
+
+enum Number : std::size_t { kSelectTopk };
+enum PassNumber : std::size_t { kCount, kSelect, kWeigh };
+
+// Population variance of the models' values, element by element.
+void variances(std::span<const float* const> deltas, std::size_t begin, std::size_t elements,
+               float* variance) {
+  const auto models = static_cast<double>(deltas.size());
+  for (std::size_t i = begin; i < begin + elements; ++i) {
+    double sum = 0;
+    for (const float* const delta : deltas) sum += delta[i];
+    const double mean = sum / models;
+    double squares = 0;
+    for (const float* const delta : deltas) squares += (delta[i] - mean) * (delta[i] - mean);
+    variance[i - begin] = static_cast<float>(squares / models);
+  }
+}
+
+// Select the elements in which the models differ most, calculate weights from what the models
+// change there, erase values of the minority's sign.
+class Sce final : public Method {
+ public:
+  explicit Sce(Compat compat) : compat_(compat) {}
+
+  std::vector<Pass> passes() const override {
+    return {{Pass::Kind::sums}, {Pass::Kind::ranks}, {Pass::Kind::sums}};
+  }
+  // The least variance that is selected, before it is known the count of those that are not zero;
+  // then the models' weights.
+  std::size_t facts(const Tensor& tensor) const override { return 1 + tensor.models; }
+  std::size_t sums(std::size_t pass, const Tensor& tensor) const override {
+    if (pass == kCount) return selects(tensor) ? 1 : 0;
+    return tensor.models;
+  }
+
+  void add(std::size_t pass, const Tensor& tensor, const Tile& tile, Sums& sums) override {
+    const std::span<const float* const> deltas = vectors_.differences(tile);
+    variance_.resize(tile.elements);
+    variances(deltas, 0, tile.elements, variance_.data());
+    const float* const variance = variance_.data();
+    if (pass == kCount) {
+      sums.add(0, [=](std::size_t i) { return variance[i] > 0 ? 1.0 : 0.0; });
+      return;
+    }
+    const float least = least_variance(tensor);
+    for (std::size_t model = 0; model < tensor.models; ++model) {
+      const float* const delta = deltas[model];
+      sums.add(model, [=](std::size_t i) {
+        const double value = delta[i];
+        return variance[i] >= least ? value * value : 0.0;
+      });
+    }
+  }
+
+  std::vector<Rank> ranks(std::size_t /*pass*/, const Tensor& tensor) const override {
+    if (!selects(tensor) || tensor.elements == 0) return {};
+    const std::uint64_t selected = std::max<std::uint64_t>(selected_of(tensor), 1);
+    return {{Rank::kOwn, tensor.elements - selected + 1}};
+  }
+
+  void magnitudes(std::size_t /*pass*/, const Tensor& /*tensor*/, const Tile& tile,
+                  float* values) override {
+    variances(vectors_.differences(tile), 0, tile.elements, values);
+  }
+
+  void learn(std::size_t pass, const Tensor& tensor, std::span<const double> found,
+             std::span<double> facts) override {
+    if (found.empty()) return;
+    if (pass == kCount) {
+      facts[0] = found[0];
+    } else if (pass == kSelect) {
+      // mergekit selects nothing where the share of too few elements is none.
+      const bool nothing = compat_ == Compat::mergekit && selected_of(tensor) == 0;
+      facts[0] = nothing ? std::numeric_limits<double>::infinity() : found[0];
+    } else {
+      weigh(tensor, found, facts.subspan(1));
+    }
+  }
+
+  void merge(const Tensor& tensor, const Tile& tile, float* merged) override {
+    const std::span<const float* const> deltas = vectors_.differences(tile);
+    rows_.make(2);
+    each_strip(0, tile.elements, [&](std::size_t begin, std::size_t elements) {
+      merge_strip(tensor, tile, deltas, begin, elements, merged + begin);
+    });
+  }
+
+ private:
+  static bool selects(const Tensor& tensor) { return tensor.number(kSelectTopk) < 1; }
+
+  [[nodiscard]] std::uint64_t selected_of(const Tensor& tensor) const {
+    const double share = tensor.number(kSelectTopk);
+    // mergekit's product is one of float32.
+    if (compat_ == Compat::mergekit) {
+      return static_cast<std::uint64_t>(static_cast<float>(tensor.facts[0]) *
+                                        static_cast<float>(share));
+    }
+    return static_cast<std::uint64_t>(tensor.facts[0] * share);
+  }
+
+  static float least_variance(const Tensor& tensor) {
+    return selects(tensor) ? static_cast<float>(tensor.facts[0]) : 0.0F;
+  }
+
+  void weigh(const Tensor& tensor, std::span<const double> squares,
+             std::span<double> weights) const {
+    // mergekit weighs alike below this; what fine-tuning changes is below it, as a rule.
+    const double least = compat_ == Compat::mergekit ? 1e-6 : 0;
+    const auto elements = static_cast<double>(tensor.elements);
+    double sum = 0;
+    for (const double square : squares) sum += square / elements;
+    const bool alike = sum < least || sum == 0;
+    for (std::size_t model = 0; model < tensor.models; ++model) {
+      weights[model] =
+          alike ? 1 / static_cast<double>(tensor.models) : squares[model] / elements / sum;
+    }
+  }
+
+  void merge_strip(const Tensor& tensor, const Tile& tile, std::span<const float* const> deltas,
+                   std::size_t begin, std::size_t elements, float* merged) {
+    constexpr float kLeastDivisor = 1e-6F;
+    const float least = least_variance(tensor);
+    const float* const base = tile.base + begin;
+    float* const sign = rows_[0];
+    float* const divisor = rows_[1];
+    variance_.resize(std::max(variance_.size(), kStrip));
+    float* const variance = variance_.data();
+    if (selects(tensor)) variances(deltas, begin, elements, variance);
+    if (!selects(tensor)) std::fill_n(variance, elements, 0.0F);
+    std::fill_n(sign, elements, 0.0F);
+    std::fill_n(divisor, elements, 0.0F);
+    std::fill_n(merged, elements, 0.0F);
+    for (const float* const each : deltas) {
+      const float* const delta = each + begin;
+      for (std::size_t i = 0; i < elements; ++i) sign[i] += delta[i];
+    }
+    for (std::size_t i = 0; i < elements; ++i) sign[i] = sign[i] >= 0 ? 1.0F : -1.0F;
+    for (std::size_t model = 0; model < tensor.models; ++model) {
+      const float* const delta = deltas[model] + begin;
+      const auto weight = static_cast<float>(tensor.facts[1 + model]);
+      for (std::size_t i = 0; i < elements; ++i) {
+        const bool counts = (variance[i] >= least) & (sign[i] * delta[i] > 0);
+        merged[i] += counts ? weight * delta[i] : 0.0F;
+        divisor[i] += counts ? weight : 0.0F;
+      }
+    }
+    for (std::size_t i = 0; i < elements; ++i)
+      merged[i] = base[i] + merged[i] / std::max(divisor[i], kLeastDivisor);
+  }
+
+  Compat compat_;
+  TileVectors vectors_;
+  Rows rows_;
+  std::vector<float> variance_;
+};
+
+}  // namespace
+
+Description sce() {
+  Description description;
+  description.name = "sce";
+  description.about = "select by variance, weigh by what changed, erase (Wan et al. 2024)";
+  description.parameters = {{.name = "select_topk", .fallback = 1, .least = 0, .most = 1}};
+  description.make = [](const Setup& setup) { return std::make_unique<Sce>(setup.rules.compat); };
+  return description;
+}
+
+}  // namespace mpimerge::method
