@@ -243,7 +243,7 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"ParametersAList",
              with_models("  - model: a\n    parameters: [1]\n"),
              5,
-             {"found a list of 1", "a map with density, weight"}},
+             {"found a list of 1", "a map with weight, density"}},
         Case{"UnknownParameter",
              with_models("  - model: a\n    parameters:\n      wieght: 1\n"),
              6,
@@ -370,7 +370,7 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"FarFromAnyParameter",
              with("parameters: {t: 1}\n"),
              5,
-             {"t is not a parameter of ties; it has density, weight, lambda"}}),
+             {"t is not a parameter of ties; it has weight, density, lambda"}}),
     name_of);
 
 INSTANTIATE_TEST_SUITE_P(
