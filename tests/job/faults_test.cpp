@@ -196,7 +196,7 @@ INSTANTIATE_TEST_SUITE_P(
              5,
              {": models.1.model: missing"}},
         Case{"ModelInMergekitsMap",
-             with_models("  - model: {model: {pth: a}}\n"),
+             with_models("  - model: {model: {revision: a}}\n"),
              4,
              {": models.0.model.model.path: missing", "expected a path"}},
         Case{"ModelIsTheBase",

@@ -5,6 +5,7 @@
 #include <fstream>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -107,13 +108,15 @@ TEST_F(Hub, ModelsOfAJobAreTakenFromTheCache) {
   set("HF_HUB_CACHE", temp_.path().string());
   fetch(temp_.path(), "models--org--base", "abc123", "main");
   fetch(temp_.path(), "models--org--math", "def456", "v2");
+  fetch(temp_.path(), "models--org--math", "789abc", "main");
   const Job job = parse(
       "merge_method: ties\nbase_model: org/base\nmodels:\n  - model: org/math@v2\n"
-      "  - model: {model: {path: org/math, revision: def456}}\n  - model: {model: law}\n");
+      "  - model: {model: {path: org/math, revision: 789abc}}\n  - model: {model: law}\n");
   EXPECT_EQ(job.base_name, "org/base");
   EXPECT_EQ(job.base_path, (temp_ / "models--org--base/snapshots/abc123").string());
   EXPECT_EQ(job.tasks[0].name, "org/math@v2");
   EXPECT_EQ(job.tasks[0].path, (temp_ / "models--org--math/snapshots/def456").string());
+  EXPECT_EQ(job.tasks[1].path, (temp_ / "models--org--math/snapshots/789abc").string());
   EXPECT_EQ(job.tasks[2].path, "dir/law");
 }
 
