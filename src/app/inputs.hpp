@@ -11,4 +11,8 @@ namespace mpimerge::app {
 /// Errors: Error{input}.
 checkpoint::Catalog open_checkpoint(const std::string& path);
 
+/// Local. The same of a model that a job names: where there is no such path, but the name can be one
+/// of the Hub, the error tells how to fetch it.
+checkpoint::Catalog open_checkpoint(const std::string& path, const std::string& name);
+
 }  // namespace mpimerge::app

@@ -22,7 +22,15 @@ std::string identity(const std::string& path);
 /// look like two.
 std::optional<std::string> read_path(const Value& value, std::string_view expected);
 
-/// Local. A model's path as the job spells it, without slashes at its end.
-std::optional<std::string> read_model_path(const Value& value);
+/// A model that the job names.
+struct Reference {
+  std::string name;  ///< as the job spells it, without slashes at its end
+  std::string path;
+};
+
+/// Local. A model: a path, or what the Hub calls it and its cache holds (`org/name`,
+/// `org/name@revision`, or mergekit's map of path and revision). A name of the Hub that is not in
+/// the cache is taken for a path, which may come to be until it is opened.
+std::optional<Reference> read_reference(const Value& value, const std::filesystem::path& directory);
 
 }  // namespace mpimerge::job

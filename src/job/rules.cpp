@@ -52,7 +52,7 @@ std::optional<Value> find_choice(Section& root, std::string_view key,
   return std::nullopt;
 }
 
-void read_elect(const Value& value, Choices& choices) {
+void read_elect(const Value& value, const std::filesystem::path& directory, Choices& choices) {
   const std::vector<std::pair<std::string_view, Elect>> words = {{"mass", Elect::mass},
                                                                  {"count", Elect::count},
                                                                  {"normfrac", Elect::normfrac},
@@ -62,7 +62,7 @@ void read_elect(const Value& value, Choices& choices) {
   for (const auto& [name, meaning] : words) names.push_back(name);
   const std::string expected = fmt::format(
       "one of {}, or the path of a checkpoint whose signs to take", fmt::join(names, ", "));
-  auto text = read_path(value, expected);
+  const auto text = read_path(value, expected);
   if (!text) return;
   const auto word = std::ranges::find(names, *text);
   if (word != names.end()) {
@@ -74,7 +74,7 @@ void read_elect(const Value& value, Choices& choices) {
                                    describe(value.node()), expected, meant, *text));
   }
   choices.rules.elect = Elect::given;
-  choices.signs = std::move(*text);
+  if (auto signs = read_reference(value, directory)) choices.signs = std::move(*signs);
 }
 
 void read_aggregate(const Value& value, const method::Description& method, Aggregate& target) {
@@ -109,7 +109,8 @@ bool concerns(std::string_view key, const method::Description& method) {
          std::ranges::find(found->methods, method.name) != found->methods.end();
 }
 
-Choices read_rules(Section& root, const method::Description& method) {
+Choices read_rules(Section& root, const method::Description& method,
+                   const std::filesystem::path& directory) {
   Choices choices;
   method::Rules& rules = choices.rules;
   if (const auto value = root.find("compat"))
@@ -123,7 +124,7 @@ Choices read_rules(Section& root, const method::Description& method) {
     value->read_choice(rules.trim_scope,
                        {{"model", TrimScope::model}, {"tensor", TrimScope::tensor}});
   }
-  if (const auto value = find_choice(root, "elect", method)) read_elect(*value, choices);
+  if (const auto value = find_choice(root, "elect", method)) read_elect(*value, directory, choices);
   if (const auto value = find_choice(root, "sign_tie", method)) {
     value->read_choice(rules.sign_tie,
                        {{"majority", SignTie::majority}, {"positive", SignTie::positive}});

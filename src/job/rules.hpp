@@ -1,12 +1,13 @@
 #pragma once
 
 #include <array>
-#include <string>
+#include <filesystem>
 #include <string_view>
 
 #include "mpimerge/method/method.hpp"
 #include "mpimerge/method/rules.hpp"
 
+#include "job/paths.hpp"
 #include "job/section.hpp"
 
 namespace mpimerge::job {
@@ -18,14 +19,15 @@ bool concerns(std::string_view key, const method::Description& method);
 inline constexpr std::array<std::string_view, 7> kChoices = {
     "compat", "trim_scope", "elect", "sign_tie", "aggregate", "rescale_by", "seed"};
 
-/// What a job chooses, and the checkpoint that `elect` names, as it is spelled; empty: none.
+/// What a job chooses, and the checkpoint that `elect` names; empty: none.
 struct Choices {
   method::Rules rules;
-  std::string signs;
+  Reference signs;
 };
 
 /// Local. Reads compat, trim_scope, elect, sign_tie, aggregate, rescale_by and seed. `compat` moves
 /// the defaults of the others.
-Choices read_rules(Section& root, const method::Description& method);
+Choices read_rules(Section& root, const method::Description& method,
+                   const std::filesystem::path& directory);
 
 }  // namespace mpimerge::job

@@ -163,21 +163,20 @@ class JobReader {
       for (const std::string_view key : kChoices) root_.pass_over(key);
       return;
     }
-    const Choices choices = read_rules(root_, *method_);
+    const Choices choices = read_rules(root_, *method_, directory_);
     job_.rules = choices.rules;
-    if (choices.signs.empty()) return;
-    job_.signs_name = without_trailing_slashes(choices.signs);
-    job_.signs_path = resolve(job_.signs_name, directory_);
+    job_.signs_name = choices.signs.name;
+    job_.signs_path = choices.signs.path;
   }
 
   void read_base() {
     const bool is_needed = method_ != nullptr && method_->base == method::Base::needed;
     const auto value = is_needed ? root_.require("base_model", "the path of the base model")
                                  : root_.find_filled("base_model");
-    const auto spelled = value ? read_model_path(*value) : std::nullopt;
-    if (!spelled) return;
-    job_.base_name = *spelled;
-    job_.base_path = resolve(*spelled, directory_);
+    const auto base = value ? read_reference(*value, directory_) : std::nullopt;
+    if (!base) return;
+    job_.base_name = base->name;
+    job_.base_path = base->path;
     if (!base_is_model()) inputs_.insert(*value, job_.base_path);
   }
 
@@ -221,8 +220,8 @@ class JobReader {
     auto model = value.section("a map with model and, if need be, parameters: `- model: PATH`");
     if (!model) return false;
     const auto path = model->require("model", "the path of a fine-tuned model");
-    const auto spelled = path ? read_model_path(*path) : std::nullopt;
-    const bool is_left_out = spelled && is_plain_base(*spelled, *model);
+    const auto reference = path ? read_reference(*path, directory_) : std::nullopt;
+    const bool is_left_out = reference && is_plain_base(reference->name, *model);
     Task task;
     task.line = value.node().place.line;
     if (is_left_out || method_ == nullptr) {
@@ -233,10 +232,10 @@ class JobReader {
     }
     refuse_parameters(*model, "does not stand here; write it under this model's `parameters`");
     model->finish();
-    if (!spelled) return false;
+    if (!reference) return false;
     if (is_left_out) return true;
-    task.name = *spelled;
-    task.path = resolve(*spelled, directory_);
+    task.name = reference->name;
+    task.path = reference->path;
     inputs_.insert(*path, task.path);
     job_.tasks.push_back(std::move(task));
     return true;

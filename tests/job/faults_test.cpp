@@ -196,9 +196,9 @@ INSTANTIATE_TEST_SUITE_P(
              5,
              {": models.1.model: missing"}},
         Case{"ModelInMergekitsMap",
-             with_models("  - model: {model: {path: a}}\n"),
+             with_models("  - model: {model: {revision: a}}\n"),
              4,
-             {"found a map", "map form of a model is not supported"}},
+             {": models.0.model.model.path: missing", "expected a path"}},
         Case{"ModelIsTheBase",
              with_models("  - model: a\n  - model: ./x/../base/\n"),
              5,
@@ -243,7 +243,7 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"ParametersAList",
              with_models("  - model: a\n    parameters: [1]\n"),
              5,
-             {"found a list of 1", "a map with density, weight"}},
+             {"found a list of 1", "a map with weight, density"}},
         Case{"UnknownParameter",
              with_models("  - model: a\n    parameters:\n      wieght: 1\n"),
              6,
@@ -370,7 +370,7 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"FarFromAnyParameter",
              with("parameters: {t: 1}\n"),
              5,
-             {"t is not a parameter of ties; it has density, weight, lambda"}}),
+             {"t is not a parameter of ties; it has weight, density, lambda"}}),
     name_of);
 
 INSTANTIATE_TEST_SUITE_P(

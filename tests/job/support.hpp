@@ -30,15 +30,17 @@ inline bool add_methods() {
   };
   method::Description ties;
   ties.name = "ties";
-  ties.parameters = {{.name = "density",
+  ties.parameters = {{.name = "weight", .of = Parameter::Of::model, .fallback = 1},
+                     {.name = "density",
                       .of = Parameter::Of::model,
                       .fallback = 0.2,
                       .least = 0,
                       .most = 1,
                       .above_least = true,
                       .mergekit_fallback = 1},
-                     {.name = "weight", .of = Parameter::Of::model, .fallback = 1},
-                     {.name = "lambda", .fallback = 1}};
+                     {.name = "lambda", .fallback = 1},
+                     {.name = "normalize", .fallback = 1, .is_flag = true},
+                     {.name = "rescale", .fallback = 0, .is_flag = true}};
   add(ties);
   method::Description between;
   between.name = "between";
