@@ -16,8 +16,8 @@ job::Job some_job() {
   job.tasks.resize(2);
   job.tasks[0].name = "org/math";
   job.tasks[1].name = "code|`x`";
-  job.tasks[1].density = 0.35;
-  job.tasks[1].weight = -2;
+  job.tasks[1].parameters["density"] = method::Setting(0.35);
+  job.tasks[1].parameters["weight"] = method::Setting(-2);
   job.text = "merge_method: ties\nbase_model: org/base";
   return job;
 }
@@ -50,7 +50,7 @@ TEST(ModelCard, ListsTheModelsWithTheirParameters) {
   const std::string card = model_card(some_job(), "merged");
   EXPECT_THAT(card, HasSubstr("| `org/math` | 0.2 | 1 |\n"));
   EXPECT_THAT(card, HasSubstr("| `` code\\|`x` `` | 0.35 | -2 |\n"));
-  EXPECT_THAT(card, HasSubstr("https://arxiv.org/abs/2306.01708"));
+  EXPECT_THAT(card, HasSubstr("Yadav et al. 2023"));
 }
 
 TEST(ModelCard, EndsWithTheJobInABlockThatItCannotClose) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "mpimerge/job/job.hpp"
+#include "mpimerge/job/numbers.hpp"
 #include "mpimerge/merge/ties.hpp"
 #include "mpimerge/plan/plan.hpp"
 
@@ -22,9 +23,9 @@ struct Expected {
   int cancelled_sign = 0;
 };
 
-inline reference::Disjoint aggregate_of(job::Aggregate aggregate) {
-  if (aggregate == job::Aggregate::disjoint_sum) return reference::Disjoint::sum;
-  if (aggregate == job::Aggregate::disjoint_max) return reference::Disjoint::max;
+inline reference::Disjoint aggregate_of(method::Aggregate aggregate) {
+  if (aggregate == method::Aggregate::disjoint_sum) return reference::Disjoint::sum;
+  if (aggregate == method::Aggregate::disjoint_max) return reference::Disjoint::max;
   return reference::Disjoint::mean;
 }
 
@@ -49,16 +50,16 @@ inline Expected expect_ties(const plan::Plan& plan, const job::Job& job,
     reference::TiesTask task;
     task.tau = merged_values(models[number + 1]);
     for (std::size_t i = 0; i < base.size(); ++i) task.tau[i] -= base[i];
-    task.weight = static_cast<float>(job.tasks[number].weight);
-    task.threshold = reference::threshold(task.tau, job.tasks[number].density);
-    expected.tasks.push_back(
-        {reference::trim_rank(base.size(), job.tasks[number].density), task.threshold, 0});
+    task.weight = static_cast<float>(job::constant(job, "weight", number).value());
+    const double density = job::constant(job, "density", number).value();
+    task.threshold = reference::threshold(task.tau, density);
+    expected.tasks.push_back({reference::trim_rank(base.size(), density), task.threshold, 0});
     tasks.push_back(std::move(task));
   }
   expected.cancelled_sign =
-      job.sign_tie == job::SignTie::positive ? 1 : reference::majority_sign(tasks);
-  expected.ties = reference::ties(base, tasks, aggregate_of(job.aggregate), expected.cancelled_sign,
-                                  static_cast<float>(job.lambda));
+      job.rules.sign_tie == method::SignTie::positive ? 1 : reference::majority_sign(tasks);
+  expected.ties = reference::ties(base, tasks, aggregate_of(job.rules.aggregate), expected.cancelled_sign,
+                                  static_cast<float>(job::constant(job, "lambda").value()));
   for (std::size_t task = 0; task < tasks.size(); ++task)
     expected.tasks[task].kept = expected.ties.kept[task];
 

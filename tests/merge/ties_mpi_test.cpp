@@ -72,7 +72,7 @@ job::Job job_of(const std::vector<double>& densities) {
   job::Job job;
   for (const double density : densities) {
     job::Task task;
-    task.density = density;
+    task.parameters["density"] = method::Setting(density);
     job.tasks.push_back(task);
   }
   return job;
@@ -139,8 +139,8 @@ Merged merge_all(const comm::Comm& comm, const plan::Plan& plan, const job::Job&
     settled = ties.settle(comm);
     ++merged.runs;
   }
-  merged.tasks = ties.tasks();
-  merged.counts = ties.counts();
+  merged.tasks.assign(ties.trims().begin(), ties.trims().end());
+  merged.counts = *ties.counts();
   merged.bytes_read = store.bytes_read();
   return merged;
 }
@@ -219,14 +219,14 @@ TEST(TiesMerge, EqualsTheReferenceForEveryAggregateAndTie) {
   const Sources sources = random_sources();
   const plan::Plan plan = sources.plan(world(), chunks_of(4096));
   job::Job job = job_of({0.2, 0.5, 0.01, 1.0});
-  job.tasks[1].weight = 0.3;
-  job.tasks[2].weight = -1.5;
-  job.lambda = 0.7;
-  for (const auto aggregate : {job::Aggregate::disjoint_mean, job::Aggregate::disjoint_sum,
-                               job::Aggregate::disjoint_max}) {
-    for (const auto tie : {job::SignTie::majority, job::SignTie::positive}) {
-      job.aggregate = aggregate;
-      job.sign_tie = tie;
+  job.tasks[1].parameters["weight"] = method::Setting(0.3);
+  job.tasks[2].parameters["weight"] = method::Setting(-1.5);
+  job.parameters["lambda"] = method::Setting(0.7);
+  for (const auto aggregate : {method::Aggregate::disjoint_mean, method::Aggregate::disjoint_sum,
+                               method::Aggregate::disjoint_max}) {
+    for (const auto tie : {method::SignTie::majority, method::SignTie::positive}) {
+      job.rules.aggregate = aggregate;
+      job.rules.sign_tie = tie;
       expect_as_expected(world(), plan, job, expect_ties(plan, job, sources.models));
     }
   }
@@ -275,11 +275,11 @@ TEST(TiesMerge, ReadsWhatThePlanPredicts) {
   const Sources sources = random_sources();
   const plan::Plan plan = sources.plan(world(), chunks_of(4096));
   const auto rank = static_cast<std::uint64_t>(world().rank());
-  for (const auto tie : {job::SignTie::majority, job::SignTie::positive}) {
+  for (const auto tie : {method::SignTie::majority, method::SignTie::positive}) {
     for (job::Job job : {job_of({0.2, 0.2, 0.2, 0.2}), job_of({1.0, 1.0, 0.2, 1.0}),
                          job_of({1.0, 1.0, 1.0, 1.0})}) {
       for (const auto nan : {job::NanPolicy::error, job::NanPolicy::allow}) {
-        job.sign_tie = tie;
+        job.rules.sign_tie = tie;
         job.nan = nan;
         const Expected expected = expect_ties(plan, job, sources.models);
         for (const Bytes memory : {Bytes{200'000}, Bytes{400'000}, kPlenty}) {
@@ -399,14 +399,14 @@ Sources with_cancelling_end(std::size_t negatives) {
 
 struct MajorityRow {
   std::size_t negatives;
-  job::SignTie tie;
-  job::Aggregate aggregate;
+  method::SignTie tie;
+  method::Aggregate aggregate;
   double at_the_end;  // merged value where the sum cancels
 };
 
 TEST(TiesMerge, CancellingSumsTakeTheMajorityOfTheWholeModel) {
-  using job::Aggregate;
-  using job::SignTie;
+  using method::Aggregate;
+  using method::SignTie;
   const MajorityRow table[] = {
       {1999, SignTie::majority, Aggregate::disjoint_mean, 13},
       {2001, SignTie::majority, Aggregate::disjoint_mean, 7},
@@ -421,8 +421,8 @@ TEST(TiesMerge, CancellingSumsTakeTheMajorityOfTheWholeModel) {
     const Sources sources = with_cancelling_end(row.negatives);
     const plan::Plan plan = sources.plan(world(), chunks_of(4096));
     job::Job job = job_of({1.0, 1.0});
-    job.sign_tie = row.tie;
-    job.aggregate = row.aggregate;
+    job.rules.sign_tie = row.tie;
+    job.rules.aggregate = row.aggregate;
     const Expected expected = expect_ties(plan, job, sources.models);
     EXPECT_EQ(expected.ties.merged.back(), row.at_the_end) << row.negatives << " negatives";
     EXPECT_EQ(expected.ties.cancelled, 64U);
@@ -444,7 +444,7 @@ TEST(TiesMerge, AWrongSignCostsNothingWhereNothingCancels) {
   const Sources sources = vectors({std::vector<double>(50, 10.0), std::vector<double>(50, 7.0)});
   const plan::Plan plan = sources.plan(world());
   job::Job job = job_of({1.0});
-  job.sign_tie = job::SignTie::majority;
+  job.rules.sign_tie = method::SignTie::majority;
 
   const Expected expected = expect_ties(plan, job, sources.models);
   EXPECT_EQ(merge_all(world(), plan, job, expected, {kPlenty, 700, false}).runs, 1);
@@ -455,7 +455,7 @@ TEST(TiesMerge, AClearMajorityOfTheSampleIsTheSignThatIsTried) {
   const Sources sources = with_cancelling_end(100'000);
   const plan::Plan plan = sources.plan(world());
   job::Job job = job_of({1.0, 1.0});
-  job.sign_tie = job::SignTie::majority;
+  job.rules.sign_tie = method::SignTie::majority;
 
   const Expected expected = expect_ties(plan, job, sources.models);
   const Merged merged = merge_all(world(), plan, job, expected, {kPlenty, 100'000});
@@ -488,12 +488,12 @@ class BesideTheSample {
   void elect(std::size_t at, int sign) { signs_[at] = static_cast<float>(sign); }
 
   // The last element of all cancels.
-  int runs(job::Aggregate aggregate) const {
+  int runs(method::Aggregate aggregate) const {
     const Sources made = sources();
     const plan::Plan plan = made.plan(world());
     job::Job job = job_of({1.0, 1.0});
-    job.sign_tie = job::SignTie::majority;
-    job.aggregate = aggregate;
+    job.rules.sign_tie = method::SignTie::majority;
+    job.rules.aggregate = aggregate;
     return merge_all(world(), plan, job, nothing_expected(plan), {kPlenty, 100'000}).runs;
   }
 
@@ -528,7 +528,7 @@ TEST(TiesMerge, CountsAllSignsWhereTheSampleCannotTell) {
     models.elect(at, positive ? 1 : -1);
   }
 
-  EXPECT_EQ(models.runs(job::Aggregate::disjoint_mean), 1);
+  EXPECT_EQ(models.runs(method::Aggregate::disjoint_mean), 1);
 }
 
 TEST(TiesMerge, ASampleThatMisleadsCostsASecondRun) {
@@ -547,8 +547,8 @@ TEST(TiesMerge, ASampleThatMisleadsCostsASecondRun) {
     --seen;
   }
 
-  EXPECT_EQ(models.runs(job::Aggregate::disjoint_max), 2) << "no sign is not a negative one";
-  EXPECT_EQ(models.runs(job::Aggregate::disjoint_mean), 1) << "here it acts as negative";
+  EXPECT_EQ(models.runs(method::Aggregate::disjoint_max), 2) << "no sign is not a negative one";
+  EXPECT_EQ(models.runs(method::Aggregate::disjoint_mean), 1) << "here it acts as negative";
 }
 
 TEST(TiesMerge, SamplesMoreTasksThanShareAnAllreduce) {
@@ -575,7 +575,7 @@ TEST(TiesMerge, SamplesMoreTasksThanShareAnAllreduce) {
   ties.sample(world());
 
   for (std::size_t task = 0; task < kTasks; ++task)
-    EXPECT_EQ(ties.tasks()[task].threshold_bits, expected.tasks[task].threshold_bits) << task;
+    EXPECT_EQ(ties.trims()[task].threshold_bits, expected.tasks[task].threshold_bits) << task;
   const plan::Traffic traffic =
       plan::predict_traffic(plan, reads, store.rank(), pass_options(plan, job));
   EXPECT_EQ(store.bytes_read(), traffic.sample - traffic.guess) << "no task is sampled twice";
@@ -675,10 +675,10 @@ TEST(TiesMerge, RefusesNaNEvenWhereNoThresholdIsSought) {
   job::Job job = job_of({1.0, 1.0});
   EXPECT_THAT(failure(with_value(1, 8'999, kNaN), job), HasSubstr("element 8999 is NaN"));
 
-  job.sign_tie = job::SignTie::positive;
+  job.rules.sign_tie = method::SignTie::positive;
   EXPECT_THAT(failure(with_value(1, 8'999, kNaN), job), HasSubstr("element 8999 is NaN"));
 
-  job.tasks[0].density = 0.2;
+  job.tasks[0].parameters["density"] = method::Setting(0.2);
   EXPECT_THAT(failure(with_value(2, 8'999, kNaN), job), HasSubstr("element 8999 is NaN"));
 }
 
@@ -783,13 +783,13 @@ TEST(TiesMerge, CountsGoOnWhereAnotherProcessStopped) {
   run.merge(later, false);
   EXPECT_TRUE(later.settle(world()));
 
-  EXPECT_EQ(later.counts().positive, whole.counts().positive);
-  EXPECT_EQ(later.counts().negative, whole.counts().negative);
-  EXPECT_EQ(later.counts().untouched, whole.counts().untouched);
-  EXPECT_EQ(later.counts().conflicts_after_trim, whole.counts().conflicts_after_trim);
-  for (std::size_t task = 0; task < later.tasks().size(); ++task) {
-    EXPECT_EQ(later.tasks()[task].threshold_bits, whole.tasks()[task].threshold_bits);
-    EXPECT_EQ(later.tasks()[task].kept, whole.tasks()[task].kept);
+  EXPECT_EQ(later.counts()->positive, whole.counts()->positive);
+  EXPECT_EQ(later.counts()->negative, whole.counts()->negative);
+  EXPECT_EQ(later.counts()->untouched, whole.counts()->untouched);
+  EXPECT_EQ(later.counts()->conflicts_after_trim, whole.counts()->conflicts_after_trim);
+  for (std::size_t task = 0; task < later.trims().size(); ++task) {
+    EXPECT_EQ(later.trims()[task].threshold_bits, whole.trims()[task].threshold_bits);
+    EXPECT_EQ(later.trims()[task].kept, whole.trims()[task].kept);
   }
 }
 
