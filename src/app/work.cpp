@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "mpimerge/base/error.hpp"
+#include "mpimerge/method/method.hpp"
 #include "mpimerge/plan/build.hpp"
 
 #include "app/inputs.hpp"
@@ -52,7 +53,21 @@ plan::Plan plan_merge(const job::Job& job, const Models& models, std::uint64_t r
   request.out_dtype = job.out_dtype;
   request.alignment = job.output_hints.alignment;
   request.chunk = chunk;
-  return plan::build_plan(request, models.front(), {models.begin() + 1, models.end()});
+  // Files whose tensors are read whole are no sources of elements.
+  const bool whole = method::find(job.method)->files_are_whole;
+  const std::size_t first_file = (job.base_name.empty() ? 0 : 1) + job.tasks.size();
+  const std::size_t files = whole ? job.tasks.size() : 0;
+  std::vector<checkpoint::Catalog> others;
+  std::vector<plan::SideFile> side_files;
+  for (std::size_t number = 1; number < models.size(); ++number) {
+    if (number >= first_file && number < first_file + files)
+      side_files.push_back(plan::side_file(models[number]));
+    else
+      others.push_back(models[number]);
+  }
+  plan::Plan plan = plan::build_plan(request, models.front(), others);
+  plan.side_files = std::move(side_files);
+  return plan;
 }
 
 }  // namespace mpimerge::app

@@ -33,7 +33,7 @@ bool is_ties(const job::Job& job) {
 
 plan::PassOptions pass_options(const plan::Plan& plan, const job::Job& job) {
   if (is_ties(job)) return ties_passes(plan, job);
-  return method_passes(*method::find(job.method)->make(setup_of(job)));
+  return method_passes(*method::find(job.method)->make(setup_of(job, nullptr)));
 }
 
 std::unique_ptr<Merge> make_merge(const plan::Plan& plan, const plan::ReadPlan& reads,

@@ -49,8 +49,9 @@ float magnitude_of(std::uint32_t bits) { return std::bit_cast<float>(bits); }
 
 }  // namespace
 
-method::Setup setup_of(const job::Job& job) {
+method::Setup setup_of(const job::Job& job, method::Files* files) {
   method::Setup setup;
+  setup.files = files;
   setup.rules = job.rules;
   setup.models = job.tasks.size();
   setup.may_be = [&job](std::string_view flag, bool value) {
@@ -80,7 +81,8 @@ MethodMerge::MethodMerge(const plan::Plan& plan, const plan::ReadPlan& reads, co
       store_(store),
       rows_(rows),
       sources_(job, description),
-      method_(description.make(setup_of(job))),
+      side_files_(plan, job.nan == job::NanPolicy::error),
+      method_(description.make(setup_of(job, &side_files_))),
       tiles_(plan, job, sources_, method_->grain(), rows),
       depths_(depths_of(plan)),
       model_facts_(method_->model_facts()) {

@@ -13,13 +13,15 @@
 #include "mpimerge/merge/merge.hpp"
 #include "mpimerge/method/method.hpp"
 
+#include "merge/side_files.hpp"
 #include "merge/sources.hpp"
 #include "merge/tiles.hpp"
 
 namespace mpimerge::merge {
 
-/// Local. What a method is made from. Valid as long as the job.
-method::Setup setup_of(const job::Job& job);
+/// Local. What a method is made from. Valid as long as the job and the files.
+/// @param files  null where the method is only asked what it needs
+method::Setup setup_of(const job::Job& job, method::Files* files);
 
 /// Local. Which reads a method's passes ask for.
 plan::PassOptions method_passes(const method::Method& method);
@@ -73,6 +75,7 @@ class MethodMerge final : public Merge {
   BlockStore& store_;
   BlockStore& rows_;
   const Sources sources_;
+  SideFiles side_files_;
   std::unique_ptr<method::Method> method_;
   Tiles tiles_;
   std::vector<double> depths_;           // by tensor

@@ -14,6 +14,7 @@ std::vector<Description> ties_family();
 Description fisher();
 Description nearswap();
 Description passthrough();
+Description regmean();
 Description ram();
 Description ramplus_tl();
 Description slerp();

@@ -142,6 +142,16 @@ std::uint64_t chunk_elements(const Request& request, const Plan& plan, const Gro
 
 }  // namespace
 
+SideFile side_file(const Catalog& catalog) {
+  SideFile side;
+  side.name = catalog.path;
+  for (const auto& file : catalog.files) side.files.push_back(file.string());
+  for (const TensorInfo& tensor : catalog.tensors)
+    side.tensors.push_back({tensor.name, tensor.shape, {tensor.file, tensor.dtype, tensor.offset}});
+  std::ranges::sort(side.tensors, {}, &SideTensor::name);
+  return side;
+}
+
 std::uint64_t unit_elements(std::uint64_t elements) {
   return std::bit_floor(std::clamp(elements / kUnitsOfGroup, kSmallestBlock, kLargestUnit));
 }

@@ -48,8 +48,8 @@ TEST(ModelCard, QuotesNamesSoThatYamlTakesThemAsTheyAre) {
 
 TEST(ModelCard, ListsTheModelsWithTheirParameters) {
   const std::string card = model_card(some_job(), "merged");
-  EXPECT_THAT(card, HasSubstr("| `org/math` | 0.2 | 1 |\n"));
-  EXPECT_THAT(card, HasSubstr("| `` code\\|`x` `` | 0.35 | -2 |\n"));
+  EXPECT_THAT(card, HasSubstr("| `org/math` | 1 | 0.2 |\n"));
+  EXPECT_THAT(card, HasSubstr("| `` code\\|`x` `` | -2 | 0.35 |\n"));
   EXPECT_THAT(card, HasSubstr("Yadav et al. 2023"));
 }
 

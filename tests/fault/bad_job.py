@@ -85,7 +85,8 @@ BAD_JOBS = {
     "models-null": (["job.yaml:3", "models"], "merge_method: ties\nbase_model: base\nmodels:\n"),
     "models-is-a-word": (["job.yaml:3", "models"], "merge_method: ties\nbase_model: base\nmodels: math\n"),
     "model-without-a-path": (["job.yaml:4", "model"], changed("- model: math", "- parameters: {weight: 1}")),
-    "base-among-the-models": (["job.yaml:5", "base"], changed("- model: code", "- model: base")),
+    "base-among-the-models-with-a-weight": (
+        ["job.yaml:5", "base"], changed("- model: code", "- model: base\n    parameters: {weight: 2}")),
     "density-is-a-word": (["job.yaml:6", "density", "much"], changed("density: 0.2", "density: much")),
     "density-is-true": (["job.yaml:6", "density", "true"], changed("density: 0.2", "density: true")),
     "density-is-null": (["job.yaml:6", "density"], changed("density: 0.2", "density: null")),

@@ -4,7 +4,7 @@
 
 BUILD_PACKAGES=(
   g++ cmake ninja-build pkg-config libopenmpi-dev openmpi-bin libhdf5-openmpi-dev hdf5-tools
-  libboost-serialization-dev libspdlog-dev libfmt-dev libyaml-cpp-dev nlohmann-json3-dev libcli11-dev libhwy-dev
+  libboost-serialization-dev libspdlog-dev libfmt-dev libyaml-cpp-dev nlohmann-json3-dev libcli11-dev libhwy-dev libeigen3-dev
   libxxhash-dev libgtest-dev libgmock-dev python3-numpy python3-h5py
 )
 TEST_PACKAGES=(slurm-wlm munge iproute2)

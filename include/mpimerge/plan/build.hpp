@@ -33,6 +33,9 @@ struct Request {
 Plan build_plan(const Request& request, const checkpoint::Catalog& base,
                 const std::vector<checkpoint::Catalog>& tasks);
 
+/// Local. The tensors of a file beside a model, to be read whole.
+SideFile side_file(const checkpoint::Catalog& catalog);
+
 /// Local. n_t of the trim: ⌊density · parameters⌋ with the product in double, as the published
 /// code's `int(d*K)` computes it (0.29 of 100 is 28). At most `parameters`.
 /// Source: TIES-Merging, Yadav et al. 2023; reference code, topk.

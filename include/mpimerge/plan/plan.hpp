@@ -74,6 +74,30 @@ struct Source {
   }
 };
 
+/// A tensor of a file beside a model.
+struct SideTensor {
+  std::string name;
+  std::vector<std::uint64_t> shape;
+  Extent extent;
+
+  template <class Archive>
+  void serialize(Archive& archive, unsigned /*version*/) {
+    archive& name& shape& extent;
+  }
+};
+
+/// A file beside a model whose tensors are read whole, by the ranks that need them.
+struct SideFile {
+  std::string name;  ///< for messages, as the job spells it
+  std::vector<std::string> files;
+  std::vector<SideTensor> tensors;  ///< by name
+
+  template <class Archive>
+  void serialize(Archive& archive, unsigned /*version*/) {
+    archive& name& files& tensors;
+  }
+};
+
 /// Who reads, computes and writes what. Made on rank 0, equal on all ranks; pure data.
 ///
 /// The parameter space is the list of groups; a position in it is (group, element). Rank r owns
@@ -84,6 +108,7 @@ struct Plan {
   std::vector<Group> groups;
   std::vector<Tensor> tensors;  ///< by group, then by offset
   std::vector<Source> sources;  ///< [0] is the base, then the tasks in job order
+  std::vector<SideFile> side_files;  ///< in job order; none unless the method reads such
   base::Elements merged;        ///< elements that take part: the d of the trim
   base::Bytes alignment;        ///< of shards in the output file
 
@@ -99,7 +124,7 @@ struct Plan {
 
   template <class Archive>
   void serialize(Archive& archive, unsigned /*version*/) {
-    archive& ranks& groups& tensors& sources& merged& alignment;
+    archive& ranks& groups& tensors& sources& side_files& merged& alignment;
   }
 };
 
