@@ -36,8 +36,8 @@ class Sce final : public Method {
   std::vector<Pass> passes() const override {
     return {{Pass::Kind::sums}, {Pass::Kind::ranks}, {Pass::Kind::sums}};
   }
-  // The least variance that is selected, before it is known the count of those that are not zero;
-  // then the models' weights.
+  // The least variance that is selected (until then, how many are not zero), then the models'
+  // weights.
   std::size_t facts(const Tensor& tensor) const override { return 1 + tensor.models; }
   std::size_t sums(std::size_t pass, const Tensor& tensor) const override {
     if (pass == kCount) return selects(tensor) ? 1 : 0;
