@@ -2,6 +2,8 @@
 #include <cmath>
 #include <limits>
 
+#include "mpimerge/kernel/choose.hpp"
+
 #include "method/builtin.hpp"
 #include "method/elect.hpp"
 #include "method/gram.hpp"
@@ -9,6 +11,9 @@
 
 namespace mpimerge::method {
 namespace {
+
+using kernel::choose;
+using kernel::only_if;
 
 enum Number : std::size_t { kSelectTopk };
 enum PassNumber : std::size_t { kCount, kSelect, kWeigh };
@@ -145,18 +150,19 @@ class Sce final : public Method {
       const float* const delta = each + begin;
       for (std::size_t i = 0; i < elements; ++i) sign[i] += delta[i];
     }
-    for (std::size_t i = 0; i < elements; ++i) sign[i] = sign[i] >= 0 ? 1.0F : -1.0F;
+    for (std::size_t i = 0; i < elements; ++i) sign[i] = choose(sign[i] >= 0, 1, -1);
     for (std::size_t model = 0; model < tensor.models; ++model) {
       const float* const delta = deltas[model] + begin;
       const auto weight = static_cast<float>(tensor.facts[1 + model]);
       for (std::size_t i = 0; i < elements; ++i) {
         const bool counts = (variance[i] >= least) & (sign[i] * delta[i] > 0);
-        merged[i] += counts ? weight * delta[i] : 0.0F;
-        divisor[i] += counts ? weight : 0.0F;
+        merged[i] += only_if(counts, weight * delta[i]);
+        divisor[i] += only_if(counts, weight);
       }
     }
     for (std::size_t i = 0; i < elements; ++i)
-      merged[i] = base[i] + merged[i] / std::max(divisor[i], kLeastDivisor);
+      merged[i] =
+          base[i] + merged[i] / choose(divisor[i] > kLeastDivisor, divisor[i], kLeastDivisor);
   }
 
   Compat compat_;
