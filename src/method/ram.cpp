@@ -46,15 +46,18 @@ class Ram final : public Method {
     const auto epsilon = static_cast<float>(tensor.number(kEpsilon));
     active_.resize(tile.elements);
     count_active(tensor, tile, 0, tile.elements, active_.data());
+    const float* const active = active_.data();
+    const float* const base = tile.base;
     for (std::size_t model = 0; model < tensor.models; ++model) {
       const float* const values = tile.models[model];
-      const auto is_active = [&](std::size_t i) {
-        return std::abs(values[i] - tile.base[i]) > epsilon;
-      };
-      sums.add(2 * model,
-               [&](std::size_t i) { return is_active(i) && active_[i] > 1 ? 1.0 : 0.0; });
-      sums.add(2 * model + 1,
-               [&](std::size_t i) { return is_active(i) && active_[i] == 1 ? 1.0 : 0.0; });
+      sums.add(2 * model, [=](std::size_t i) {
+        const bool is_active = std::abs(values[i] - base[i]) > epsilon;
+        return static_cast<double>(only_if(is_active & (active[i] > 1), 1));
+      });
+      sums.add(2 * model + 1, [=](std::size_t i) {
+        const bool is_active = std::abs(values[i] - base[i]) > epsilon;
+        return static_cast<double>(only_if(is_active & (active[i] == 1), 1));
+      });
     }
   }
 

@@ -55,15 +55,15 @@ class Sce final : public Method {
     variances(deltas, 0, tile.elements, variance_.data());
     const float* const variance = variance_.data();
     if (pass == kCount) {
-      sums.add(0, [=](std::size_t i) { return variance[i] > 0 ? 1.0 : 0.0; });
+      sums.add(0, [=](std::size_t i) { return static_cast<double>(only_if(variance[i] > 0, 1)); });
       return;
     }
     const float least = least_variance(tensor);
     for (std::size_t model = 0; model < tensor.models; ++model) {
       const float* const delta = deltas[model];
       sums.add(model, [=](std::size_t i) {
-        const double value = delta[i];
-        return variance[i] >= least ? value * value : 0.0;
+        const double value = only_if(variance[i] >= least, delta[i]);
+        return value * value;
       });
     }
   }
