@@ -10,8 +10,8 @@ namespace {
 
 enum Number : std::size_t { kWeight, kFlatten, kRowWise };
 
-// What is one vector.
-enum class Over : std::uint8_t { tensor, rows, columns };
+// What is one vector. Nothing: a model that has the tensor alone keeps it as it is.
+enum class Over : std::uint8_t { nothing, tensor, rows, columns };
 
 Pair weights_of(const Gram& gram, double t) {
   constexpr double kLeastNorm = 1e-7;
@@ -67,6 +67,7 @@ class Nuslerp final : public Method {
 
   void merge(const Tensor& tensor, const Tile& tile, float* merged) override {
     switch (over(tensor)) {
+      case Over::nothing: std::copy_n(tile.models.front(), tile.elements, merged); break;
       case Over::tensor: combine(tensor.facts, tile, 0, tile.elements, merged); break;
       case Over::rows: merge_rows(tensor, tile, merged); break;
       case Over::columns: merge_columns(tensor, tile, merged); break;
@@ -75,6 +76,7 @@ class Nuslerp final : public Method {
 
  private:
   [[nodiscard]] Over over(const Tensor& tensor) const {
+    if (tensor.models < 2) return Over::nothing;
     if (tensor.flag(kFlatten)) return Over::tensor;
     return tensor.flag(kRowWise) == rows_flag_ ? Over::rows : Over::columns;
   }
@@ -83,6 +85,7 @@ class Nuslerp final : public Method {
   [[nodiscard]] std::size_t vectors(const Tensor& tensor) const {
     switch (over(tensor)) {
       case Over::tensor: return 1;
+      case Over::nothing:
       case Over::rows: return 0;
       case Over::columns: break;
     }
@@ -90,7 +93,7 @@ class Nuslerp final : public Method {
     return static_cast<std::size_t>(rows == 0 ? 0 : tensor.elements / rows);
   }
 
-  // Of the second model; it may be alone, or the only one of any weight.
+  // Of the second model.
   static double share(const Tensor& tensor) {
     constexpr double kLeastSum = 1e-6;
     const double sum = tensor.number(kWeight, 0) + tensor.number(kWeight, 1);

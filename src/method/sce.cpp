@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 
@@ -19,17 +20,29 @@ enum Number : std::size_t { kSelectTopk };
 enum PassNumber : std::size_t { kCount, kSelect, kWeigh };
 
 // Population variance of the models' values, element by element.
-void variances(std::span<const float* const> deltas, std::size_t begin, std::size_t elements,
+void variances(std::span<const float* const> deltas, std::size_t begin, std::size_t end,
                float* variance) {
   const auto models = static_cast<double>(deltas.size());
-  for (std::size_t i = begin; i < begin + elements; ++i) {
-    double sum = 0;
-    for (const float* const delta : deltas) sum += delta[i];
-    const double mean = sum / models;
-    double squares = 0;
-    for (const float* const delta : deltas) squares += (delta[i] - mean) * (delta[i] - mean);
-    variance[i - begin] = static_cast<float>(squares / models);
-  }
+  std::array<double, kStrip> mean;
+  std::array<double, kStrip> squares;
+  each_strip(begin, end, [&](std::size_t first, std::size_t elements) {
+    std::fill_n(mean.data(), elements, 0.0);
+    std::fill_n(squares.data(), elements, 0.0);
+    for (const float* const each : deltas) {
+      const float* const delta = each + first;
+      for (std::size_t i = 0; i < elements; ++i) mean[i] += delta[i];
+    }
+    for (std::size_t i = 0; i < elements; ++i) mean[i] /= models;
+    for (const float* const each : deltas) {
+      const float* const delta = each + first;
+      for (std::size_t i = 0; i < elements; ++i) {
+        const double distance = delta[i] - mean[i];
+        squares[i] += distance * distance;
+      }
+    }
+    float* const result = variance + (first - begin);
+    for (std::size_t i = 0; i < elements; ++i) result[i] = static_cast<float>(squares[i] / models);
+  });
 }
 
 // Select the elements in which the models differ most, calculate weights from what the models
@@ -52,7 +65,8 @@ class Sce final : public Method {
   void add(std::size_t pass, const Tensor& tensor, const Tile& tile, Sums& sums) override {
     const std::span<const float* const> deltas = vectors_.differences(tile);
     variance_.resize(tile.elements);
-    variances(deltas, 0, tile.elements, variance_.data());
+    const bool selects_some = selects(tensor);
+    if (selects_some) variances(deltas, 0, tile.elements, variance_.data());
     const float* const variance = variance_.data();
     if (pass == kCount) {
       sums.add(0, [=](std::size_t i) { return static_cast<double>(only_if(variance[i] > 0, 1)); });
@@ -62,7 +76,7 @@ class Sce final : public Method {
     for (std::size_t model = 0; model < tensor.models; ++model) {
       const float* const delta = deltas[model];
       sums.add(model, [=](std::size_t i) {
-        const double value = only_if(variance[i] >= least, delta[i]);
+        const double value = only_if(!selects_some | (variance[i] >= least), delta[i]);
         return value * value;
       });
     }
@@ -141,7 +155,7 @@ class Sce final : public Method {
     float* const divisor = rows_[1];
     variance_.resize(std::max(variance_.size(), kStrip));
     float* const variance = variance_.data();
-    if (selects(tensor)) variances(deltas, begin, elements, variance);
+    if (selects(tensor)) variances(deltas, begin, begin + elements, variance);
     if (!selects(tensor)) std::fill_n(variance, elements, 0.0F);
     std::fill_n(sign, elements, 0.0F);
     std::fill_n(divisor, elements, 0.0F);

@@ -113,6 +113,12 @@ TEST(Nuslerp, GoesStraightBetweenOppositeVectors) {
   EXPECT_EQ(merge_one(recipe), (Values{1, 0.5F}));
 }
 
+TEST(Nuslerp, LeavesATensorThatOneModelHasAsItIs) {
+  Recipe recipe{.method = "nuslerp", .tensors = {golden_tensor(2, true), golden_tensor(1, true)}};
+  recipe.of_models = {{"weight", {0.7, 0.3}}};
+  EXPECT_EQ(merge_in_memory(recipe)[1], recipe.tensors[1].models[0]);
+}
+
 Recipe multislerp_of(std::size_t models, bool with_base, std::vector<double> weights) {
   return {.method = "multislerp",
           .tensors = {golden_tensor(models, with_base)},
@@ -201,6 +207,12 @@ TEST(ModelStock, EqualModelsAreTrusted) {
   const Recipe recipe{.method = "model_stock",
                       .tensors = {tensor_of({2}, {{3, 5}, {3, 5}}, {1, 1})}};
   expect_near(merge_one(recipe), {3, 5}, 1e-6);
+}
+
+TEST(ModelStock, LeavesATensorThatOneModelHasAsItIs) {
+  const Recipe recipe{.method = "model_stock",
+                      .tensors = {golden_tensor(2, true), golden_tensor(1, true)}};
+  EXPECT_EQ(merge_in_memory(recipe)[1], recipe.tensors[1].models[0]);
 }
 
 TEST(ModelStock, UnrelatedModelsAreNot) {
