@@ -3,55 +3,53 @@
 #include <algorithm>
 #include <cmath>
 
+#include "mpimerge/kernel/choose.hpp"
+#include "mpimerge/kernel/rows.hpp"
+
 #include "method/rows.hpp"
 
 namespace mpimerge::method {
 namespace {
 
+using kernel::choose;
+using kernel::only_if;
+
+float sign_of(float value) { return choose(value > 0, 1, only_if(value < 0, -1)); }
+
 // The sign of the value whose square is the largest share of its task vector's squared norm, the
 // first of equal ones.
-void elect_largest_share(const Ballot& ballot, float* signs) {
+void elect_largest_share(const Ballot& ballot, float* winners) {
   std::fill_n(ballot.scratch, ballot.elements, -1.0F);
   for (std::size_t model = 0; model < ballot.rows.size(); ++model) {
     const float* const row = ballot.rows[model];
+    const float norm = ballot.norms[model];
     for (std::size_t i = 0; i < ballot.elements; ++i) {
-      const float share = row[i] * row[i] / ballot.norms[model];
+      const float value = row[i];
+      const float share = value * value / norm;
       const bool larger = share > ballot.scratch[i];
-      ballot.scratch[i] = larger ? share : ballot.scratch[i];
-      signs[i] = larger ? sign_of(row[i]) : signs[i];
+      ballot.scratch[i] = choose(larger, share, ballot.scratch[i]);
+      winners[i] = choose(larger, value, winners[i]);
     }
   }
 }
 
-// Σ sign(v) v² / ‖v‖².
-void elect_sum_of_shares(const Ballot& ballot, float* signs) {
-  std::fill_n(signs, ballot.elements, 0.0F);
-  for (std::size_t model = 0; model < ballot.rows.size(); ++model) {
-    const float* const row = ballot.rows[model];
-    for (std::size_t i = 0; i < ballot.elements; ++i)
-      signs[i] += sign_of(row[i]) * (row[i] * row[i]) / ballot.norms[model];
-  }
-  for (std::size_t i = 0; i < ballot.elements; ++i) signs[i] = sign_of(signs[i]);
-}
-
-// Σ of the selected values and of their weights, divided where a mean is wanted. `is_selected`
-// tells by value and element.
-template <class IsSelected>
-void sum_selected(bool divides, std::span<float* const> rows, std::span<const float> weights,
-                  std::size_t elements, IsSelected is_selected, float* divisor, float* result) {
-  std::fill_n(result, elements, 0.0F);
-  std::fill_n(divisor, elements, 0.0F);
+// Σ of the selected values and of their weights: where nothing was elected, all that are not zero.
+void sum_selected(std::span<float* const> rows, std::span<const float> weights, const float* signs,
+                  std::size_t elements, float* sum_of_weights, float* sum) {
+  std::fill_n(sum, elements, 0.0F);
+  std::fill_n(sum_of_weights, elements, 0.0F);
   for (std::size_t model = 0; model < rows.size(); ++model) {
     const float* const row = rows[model];
     const float weight = weights[model];
+    if (signs != nullptr) {
+      kernel::add_agreeing(row, weight, signs, elements, sum, sum_of_weights);
+      continue;
+    }
     for (std::size_t i = 0; i < elements; ++i) {
-      const bool selected = is_selected(row[i], i);
-      result[i] += selected ? row[i] : 0.0F;
-      divisor[i] += selected ? weight : 0.0F;
+      sum[i] += row[i];
+      sum_of_weights[i] += only_if(row[i] != 0, weight);
     }
   }
-  if (!divides) return;
-  for (std::size_t i = 0; i < elements; ++i) result[i] /= divisor[i] == 0 ? 1.0F : divisor[i];
 }
 
 void take_largest(std::span<float* const> rows, const float* signs, std::size_t elements,
@@ -59,8 +57,8 @@ void take_largest(std::span<float* const> rows, const float* signs, std::size_t 
   std::fill_n(result, elements, 0.0F);
   for (const float* const row : rows) {
     for (std::size_t i = 0; i < elements; ++i) {
-      const float magnitude = signs[i] > 0 ? row[i] : -row[i];
-      result[i] = magnitude > result[i] ? magnitude : result[i];
+      const float magnitude = choose(signs[i] > 0, row[i], -row[i]);
+      result[i] = choose(magnitude > result[i], magnitude, result[i]);
     }
   }
   for (std::size_t i = 0; i < elements; ++i) result[i] *= signs[i];
@@ -87,47 +85,43 @@ void combine_all(Aggregate rule, std::span<float* const> rows, std::span<const f
 
 }  // namespace
 
-void elect(Elect rule, const Ballot& ballot, float* signs) {
+void elect(Elect rule, const Ballot& ballot, float tie, float* signs) {
   // A task vector of zeros has no shares, and no sign can be told from them.
   const bool by_share = rule == Elect::normfrac || rule == Elect::normmass;
   if (by_share && std::ranges::any_of(ballot.norms, [](float norm) { return norm == 0; })) {
-    std::fill_n(signs, ballot.elements, 0.0F);
+    std::fill_n(signs, ballot.elements, tie);
     return;
   }
+  std::fill_n(signs, ballot.elements, 0.0F);
   switch (rule) {
-    case Elect::mass:
-      for (std::size_t i = 0; i < ballot.elements; ++i) signs[i] = sign_of(ballot.sum[i]);
+    case Elect::none: return;
+    case Elect::mass: return kernel::signs_of(ballot.sum, tie, ballot.elements, signs);
+    case Elect::normfrac: elect_largest_share(ballot, signs); break;
+    case Elect::normmass:
+      for (std::size_t model = 0; model < ballot.rows.size(); ++model) {
+        const float* const row = ballot.rows[model];
+        const float norm = ballot.norms[model];
+        for (std::size_t i = 0; i < ballot.elements; ++i)
+          signs[i] += sign_of(row[i]) * (row[i] * row[i]) / norm;
+      }
       break;
     case Elect::count:
-      std::fill_n(signs, ballot.elements, 0.0F);
       for (const float* const row : ballot.rows) {
         for (std::size_t i = 0; i < ballot.elements; ++i) signs[i] += sign_of(row[i]);
       }
-      for (std::size_t i = 0; i < ballot.elements; ++i) signs[i] = sign_of(signs[i]);
       break;
-    case Elect::normfrac: elect_largest_share(ballot, signs); break;
-    case Elect::normmass: elect_sum_of_shares(ballot, signs); break;
     case Elect::given:
-      for (std::size_t i = 0; i < ballot.elements; ++i)
-        signs[i] = sign_of(ballot.given[i] - ballot.base[i]);
+      for (std::size_t i = 0; i < ballot.elements; ++i) signs[i] = ballot.given[i] - ballot.base[i];
       break;
-    case Elect::none: break;
   }
+  kernel::signs_of(signs, tie, ballot.elements, signs);
 }
 
 void aggregate(Aggregate rule, std::span<float* const> rows, std::span<const float> weights,
                const float* signs, std::size_t elements, float* scratch, float* result) {
-  const bool divides = rule == Aggregate::disjoint_mean;
-  if (divides || rule == Aggregate::disjoint_sum) {
-    if (signs == nullptr) {
-      const auto is_selected = [](float value, std::size_t) { return value != 0; };
-      sum_selected(divides, rows, weights, elements, is_selected, scratch, result);
-    } else {
-      const auto is_selected = [signs](float value, std::size_t i) {
-        return (signs[i] > 0 ? value : -value) > 0;
-      };
-      sum_selected(divides, rows, weights, elements, is_selected, scratch, result);
-    }
+  if (rule == Aggregate::disjoint_mean || rule == Aggregate::disjoint_sum) {
+    sum_selected(rows, weights, signs, elements, scratch, result);
+    if (rule == Aggregate::disjoint_mean) kernel::divide_rows(scratch, elements, result);
     return;
   }
   if (rule == Aggregate::disjoint_max && signs != nullptr)

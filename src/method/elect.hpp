@@ -7,9 +7,6 @@
 
 namespace mpimerge::method {
 
-/// Local. The sign of a number; of zero and NaN 0.
-inline float sign_of(float value) { return (value > 0 ? 1.0F : 0.0F) - (value < 0 ? 1.0F : 0.0F); }
-
 /// What the election of signs looks at, for some elements. `rows` are w·δ̂ of each model.
 struct Ballot {
   std::span<float* const> rows;
@@ -21,8 +18,8 @@ struct Ballot {
   float* scratch = nullptr;      ///< [elements]
 };
 
-/// Local. The elected signs: 1, −1, or 0 where the vote is a tie.
-void elect(Elect rule, const Ballot& ballot, float* signs);
+/// Local. The elected signs: 1, −1, or `tie` where no sign has more votes.
+void elect(Elect rule, const Ballot& ballot, float tie, float* signs);
 
 /// Local. One value from those of the models. A sign of 0 acts as negative, but for disjoint_max,
 /// which gives 0 there.

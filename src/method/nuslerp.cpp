@@ -10,12 +10,12 @@ namespace {
 
 enum Number : std::size_t { kWeight, kFlatten, kRowWise };
 
-// What is one vector.
-enum class Over : std::uint8_t { tensor, rows, columns };
+// What is one vector. Nothing: a model that has the tensor alone keeps it as it is.
+enum class Over : std::uint8_t { nothing, tensor, rows, columns };
 
 Pair weights_of(const Gram& gram, double t) {
   constexpr double kLeastNorm = 1e-7;
-  constexpr double kLeastSine = 1e-8;
+  constexpr double kLeastSine = 1e-7;  // what rounding makes of zero, and some more
   const double norms = std::max(gram.norm(0), kLeastNorm) * std::max(gram.norm(1), kLeastNorm);
   const double angle = std::acos(std::clamp(gram(0, 1) / norms, -1.0, 1.0));
   // Neither for equal directions nor for opposite ones there is one great circle.
@@ -67,6 +67,7 @@ class Nuslerp final : public Method {
 
   void merge(const Tensor& tensor, const Tile& tile, float* merged) override {
     switch (over(tensor)) {
+      case Over::nothing: std::copy_n(tile.models.front(), tile.elements, merged); break;
       case Over::tensor: combine(tensor.facts, tile, 0, tile.elements, merged); break;
       case Over::rows: merge_rows(tensor, tile, merged); break;
       case Over::columns: merge_columns(tensor, tile, merged); break;
@@ -75,6 +76,7 @@ class Nuslerp final : public Method {
 
  private:
   [[nodiscard]] Over over(const Tensor& tensor) const {
+    if (tensor.models < 2) return Over::nothing;
     if (tensor.flag(kFlatten)) return Over::tensor;
     return tensor.flag(kRowWise) == rows_flag_ ? Over::rows : Over::columns;
   }
@@ -83,6 +85,7 @@ class Nuslerp final : public Method {
   [[nodiscard]] std::size_t vectors(const Tensor& tensor) const {
     switch (over(tensor)) {
       case Over::tensor: return 1;
+      case Over::nothing:
       case Over::rows: return 0;
       case Over::columns: break;
     }
@@ -90,7 +93,7 @@ class Nuslerp final : public Method {
     return static_cast<std::size_t>(rows == 0 ? 0 : tensor.elements / rows);
   }
 
-  // Of the second model; it may be alone, or the only one of any weight.
+  // Of the second model.
   static double share(const Tensor& tensor) {
     constexpr double kLeastSum = 1e-6;
     const double sum = tensor.number(kWeight, 0) + tensor.number(kWeight, 1);
@@ -111,13 +114,20 @@ class Nuslerp final : public Method {
   void merge_columns(const Tensor& tensor, const Tile& tile, float* merged) {
     const std::span<const float* const> pair = tile_vectors_.vectors(tile);
     const std::size_t columns = vectors(tensor);
-    for (std::size_t i = 0; i < tile.elements; ++i) {
-      const std::size_t column = (tile.first + i) % columns;
-      const auto first = static_cast<float>(tensor.facts[2 * column]);
-      const auto second = static_cast<float>(tensor.facts[2 * column + 1]);
-      const float value = first * pair[0][i] + second * pair[1][i];
-      merged[i] = tile.base == nullptr ? value : value + tile.base[i];
+    const double* const weights = tensor.facts.data();
+    for (std::size_t begin = 0; begin < tile.elements;) {
+      const auto column = static_cast<std::size_t>((tile.first + begin) % columns);
+      const std::size_t end = std::min(tile.elements, begin + columns - column);
+      const double* const first = weights + 2 * column;
+      for (std::size_t i = begin; i < end; ++i) {
+        const auto of_first = static_cast<float>(first[2 * (i - begin)]);
+        const auto of_second = static_cast<float>(first[2 * (i - begin) + 1]);
+        merged[i] = of_first * pair[0][i] + of_second * pair[1][i];
+      }
+      begin = end;
     }
+    if (tile.base == nullptr) return;
+    for (std::size_t i = 0; i < tile.elements; ++i) merged[i] += tile.base[i];
   }
 
   bool rows_flag_;

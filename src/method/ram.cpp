@@ -1,11 +1,16 @@
 #include <algorithm>
 #include <cmath>
 
+#include "mpimerge/kernel/choose.hpp"
+
 #include "method/builtin.hpp"
 #include "method/rows.hpp"
 
 namespace mpimerge::method {
 namespace {
+
+using kernel::choose;
+using kernel::only_if;
 
 enum Number : std::size_t { kEpsilon, kR, kAlpha };
 
@@ -18,7 +23,7 @@ void count_active(const Tensor& tensor, const Tile& tile, std::size_t begin, std
   for (const float* const model : tile.models) {
     const float* const values = model + begin;
     for (std::size_t i = 0; i < elements; ++i)
-      active[i] += std::abs(values[i] - base[i]) > epsilon ? 1.0F : 0.0F;
+      active[i] += only_if(std::abs(values[i] - base[i]) > epsilon, 1);
   }
 }
 
@@ -41,15 +46,18 @@ class Ram final : public Method {
     const auto epsilon = static_cast<float>(tensor.number(kEpsilon));
     active_.resize(tile.elements);
     count_active(tensor, tile, 0, tile.elements, active_.data());
+    const float* const active = active_.data();
+    const float* const base = tile.base;
     for (std::size_t model = 0; model < tensor.models; ++model) {
       const float* const values = tile.models[model];
-      const auto is_active = [&](std::size_t i) {
-        return std::abs(values[i] - tile.base[i]) > epsilon;
-      };
-      sums.add(2 * model,
-               [&](std::size_t i) { return is_active(i) && active_[i] > 1 ? 1.0 : 0.0; });
-      sums.add(2 * model + 1,
-               [&](std::size_t i) { return is_active(i) && active_[i] == 1 ? 1.0 : 0.0; });
+      sums.add(2 * model, [=](std::size_t i) {
+        const bool is_active = std::abs(values[i] - base[i]) > epsilon;
+        return static_cast<double>(only_if(is_active & (active[i] > 1), 1));
+      });
+      sums.add(2 * model + 1, [=](std::size_t i) {
+        const bool is_active = std::abs(values[i] - base[i]) > epsilon;
+        return static_cast<double>(only_if(is_active & (active[i] == 1), 1));
+      });
     }
   }
 
@@ -82,12 +90,12 @@ class Ram final : public Method {
       const float alone = kPlus ? static_cast<float>(tensor.facts[model]) : 1.0F;
       for (std::size_t i = 0; i < elements; ++i) {
         const float delta = values[i] - base[i];
-        const float value = delta * (kPlus && active[i] == 1 ? alone : 1.0F);
-        merged[i] += std::abs(delta) > epsilon ? value : 0.0F;
+        const float value = kPlus ? delta * choose(active[i] == 1, alone, 1) : delta;
+        merged[i] += only_if(std::abs(delta) > epsilon, value);
       }
     }
     for (std::size_t i = 0; i < elements; ++i)
-      merged[i] = base[i] + merged[i] / std::max(active[i], 1.0F);
+      merged[i] = base[i] + merged[i] / choose(active[i] > 1, active[i], 1);
   }
 
   std::vector<float> active_;

@@ -1,6 +1,9 @@
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
+
+#include "mpimerge/kernel/choose.hpp"
 
 #include "method/builtin.hpp"
 #include "method/elect.hpp"
@@ -10,21 +13,36 @@
 namespace mpimerge::method {
 namespace {
 
+using kernel::choose;
+using kernel::only_if;
+
 enum Number : std::size_t { kSelectTopk };
 enum PassNumber : std::size_t { kCount, kSelect, kWeigh };
 
 // Population variance of the models' values, element by element.
-void variances(std::span<const float* const> deltas, std::size_t begin, std::size_t elements,
+void variances(std::span<const float* const> deltas, std::size_t begin, std::size_t end,
                float* variance) {
   const auto models = static_cast<double>(deltas.size());
-  for (std::size_t i = begin; i < begin + elements; ++i) {
-    double sum = 0;
-    for (const float* const delta : deltas) sum += delta[i];
-    const double mean = sum / models;
-    double squares = 0;
-    for (const float* const delta : deltas) squares += (delta[i] - mean) * (delta[i] - mean);
-    variance[i - begin] = static_cast<float>(squares / models);
-  }
+  std::array<double, kStrip> mean;
+  std::array<double, kStrip> squares;
+  each_strip(begin, end, [&](std::size_t first, std::size_t elements) {
+    std::fill_n(mean.data(), elements, 0.0);
+    std::fill_n(squares.data(), elements, 0.0);
+    for (const float* const each : deltas) {
+      const float* const delta = each + first;
+      for (std::size_t i = 0; i < elements; ++i) mean[i] += delta[i];
+    }
+    for (std::size_t i = 0; i < elements; ++i) mean[i] /= models;
+    for (const float* const each : deltas) {
+      const float* const delta = each + first;
+      for (std::size_t i = 0; i < elements; ++i) {
+        const double distance = delta[i] - mean[i];
+        squares[i] += distance * distance;
+      }
+    }
+    float* const result = variance + (first - begin);
+    for (std::size_t i = 0; i < elements; ++i) result[i] = static_cast<float>(squares[i] / models);
+  });
 }
 
 // Select the elements in which the models differ most, calculate weights from what the models
@@ -36,8 +54,8 @@ class Sce final : public Method {
   std::vector<Pass> passes() const override {
     return {{Pass::Kind::sums}, {Pass::Kind::ranks}, {Pass::Kind::sums}};
   }
-  // The least variance that is selected, before it is known the count of those that are not zero;
-  // then the models' weights.
+  // The least variance that is selected (until then, how many are not zero), then the models'
+  // weights.
   std::size_t facts(const Tensor& tensor) const override { return 1 + tensor.models; }
   std::size_t sums(std::size_t pass, const Tensor& tensor) const override {
     if (pass == kCount) return selects(tensor) ? 1 : 0;
@@ -47,18 +65,19 @@ class Sce final : public Method {
   void add(std::size_t pass, const Tensor& tensor, const Tile& tile, Sums& sums) override {
     const std::span<const float* const> deltas = vectors_.differences(tile);
     variance_.resize(tile.elements);
-    variances(deltas, 0, tile.elements, variance_.data());
+    const bool selects_some = selects(tensor);
+    if (selects_some) variances(deltas, 0, tile.elements, variance_.data());
     const float* const variance = variance_.data();
     if (pass == kCount) {
-      sums.add(0, [=](std::size_t i) { return variance[i] > 0 ? 1.0 : 0.0; });
+      sums.add(0, [=](std::size_t i) { return static_cast<double>(only_if(variance[i] > 0, 1)); });
       return;
     }
     const float least = least_variance(tensor);
     for (std::size_t model = 0; model < tensor.models; ++model) {
       const float* const delta = deltas[model];
       sums.add(model, [=](std::size_t i) {
-        const double value = delta[i];
-        return variance[i] >= least ? value * value : 0.0;
+        const double value = only_if(!selects_some | (variance[i] >= least), delta[i]);
+        return value * value;
       });
     }
   }
@@ -136,7 +155,7 @@ class Sce final : public Method {
     float* const divisor = rows_[1];
     variance_.resize(std::max(variance_.size(), kStrip));
     float* const variance = variance_.data();
-    if (selects(tensor)) variances(deltas, begin, elements, variance);
+    if (selects(tensor)) variances(deltas, begin, begin + elements, variance);
     if (!selects(tensor)) std::fill_n(variance, elements, 0.0F);
     std::fill_n(sign, elements, 0.0F);
     std::fill_n(divisor, elements, 0.0F);
@@ -145,18 +164,19 @@ class Sce final : public Method {
       const float* const delta = each + begin;
       for (std::size_t i = 0; i < elements; ++i) sign[i] += delta[i];
     }
-    for (std::size_t i = 0; i < elements; ++i) sign[i] = sign[i] >= 0 ? 1.0F : -1.0F;
+    for (std::size_t i = 0; i < elements; ++i) sign[i] = choose(sign[i] >= 0, 1, -1);
     for (std::size_t model = 0; model < tensor.models; ++model) {
       const float* const delta = deltas[model] + begin;
       const auto weight = static_cast<float>(tensor.facts[1 + model]);
       for (std::size_t i = 0; i < elements; ++i) {
         const bool counts = (variance[i] >= least) & (sign[i] * delta[i] > 0);
-        merged[i] += counts ? weight * delta[i] : 0.0F;
-        divisor[i] += counts ? weight : 0.0F;
+        merged[i] += only_if(counts, weight * delta[i]);
+        divisor[i] += only_if(counts, weight);
       }
     }
     for (std::size_t i = 0; i < elements; ++i)
-      merged[i] = base[i] + merged[i] / std::max(divisor[i], kLeastDivisor);
+      merged[i] =
+          base[i] + merged[i] / choose(divisor[i] > kLeastDivisor, divisor[i], kLeastDivisor);
   }
 
   Compat compat_;

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <bit>
-#include <cmath>
 #include <span>
 
+#include "mpimerge/kernel/choose.hpp"
 #include "mpimerge/kernel/uniform.hpp"
 
 namespace mpimerge::method {
@@ -16,23 +16,10 @@ std::uint64_t part_of(std::uint64_t elements, double share) {
 
 // Bits of a magnitude that was found. One that is NaN, of many, is no limit to the others: each of
 // them has to reach its sum.
-std::uint32_t lower_bound(double found) {
+std::uint32_t limit_of(double found) {
   constexpr std::uint32_t kSmallestNaN = 0x7f800001u;
   return std::min(std::bit_cast<std::uint32_t>(static_cast<float>(found)) & 0x7fffffffu,
                   kSmallestNaN);
-}
-
-void keep_range(const float* base, const float* values, std::uint32_t low, std::uint32_t high,
-                float scale, float weight, std::size_t elements, float* row) {
-  // Signed comparisons are one instruction; magnitudes are not negative as integers.
-  const auto least = static_cast<std::int32_t>(low);
-  const auto most = static_cast<std::int32_t>(high);
-  for (std::size_t i = 0; i < elements; ++i) {
-    const float delta = values[i] - base[i];
-    const std::int32_t magnitude = std::bit_cast<std::int32_t>(delta) & 0x7fffffff;
-    const float value = weight * (scale * delta);
-    row[i] = (magnitude >= least) & (magnitude <= most) ? value : 0.0F;
-  }
 }
 
 }  // namespace
@@ -76,14 +63,18 @@ std::vector<Method::Rank> Sparsifier::ranks(const Tensor& tensor) const {
   return list;
 }
 
-Sparsifier::Range Sparsifier::range(const Tensor& tensor, std::size_t model) const {
-  if (trims_model()) return {.low = lower_bound(tensor.model_facts[tensor.numbers[model]])};
+void Sparsifier::limit(const Tensor& tensor, std::size_t model, kernel::Kept& kept) const {
+  if (trims_model()) {
+    kept.low = limit_of(tensor.model_facts[tensor.numbers[model]]);
+    return;
+  }
   const Places limits = places(tensor, model);
-  if (limits.keeps_nothing) return {.low = 1, .high = 0};
-  Range kept;
-  if (limits.low > 0) kept.low = lower_bound(tensor.facts[model]);
-  if (limits.high > 0) kept.high = lower_bound(tensor.facts[tensor.models + model]);
-  return kept;
+  if (limits.low > 0) kept.low = limit_of(tensor.facts[model]);
+  if (limits.high > 0) kept.high = limit_of(tensor.facts[tensor.models + model]);
+  if (limits.keeps_nothing) {
+    kept.low = 1;
+    kept.high = 0;
+  }
 }
 
 bool Sparsifier::rescales(const Tensor& tensor) {
@@ -128,33 +119,26 @@ void Sparsifier::keep(const Tensor& tensor, const Tile& tile, std::size_t model,
   const float* const base = tile.base + begin;
   const float* const values = tile.models[model] + begin;
   const double density = tensor.number(kDensity, model);
-  if (kind_ == Sparsify::magnitude || kind_ == Sparsify::outliers) {
-    const Range kept = range(tensor, model);
-    keep_range(base, values, kept.low, kept.high, scale, weight, elements, row);
-    return;
-  }
-  if (density >= 1) {
-    keep_range(base, values, 0, 0x7fffffffu, scale, weight, elements, row);
-    return;
-  }
+  kernel::Kept kept{.scale = scale, .weight = weight};
+  const bool by_range = kind_ == Sparsify::magnitude || kind_ == Sparsify::outliers;
+  if (by_range) limit(tensor, model, kept);
+  if (by_range || density >= 1) return kernel::keep_range(kept, values, base, elements, row);
+
   random_.resize(std::max(random_.size(), elements));
   float* const random = random_.data();
   kernel::Uniform(rules_.seed, tensor.numbers[model], tensor.name)
       .fill(tile.first + begin, std::span(random, elements));
   if (kind_ == Sparsify::random) {
     const auto probability = static_cast<float>(density);
-    for (std::size_t i = 0; i < elements; ++i) {
-      const float value = weight * (scale * (values[i] - base[i]));
-      row[i] = random[i] < probability ? value : 0.0F;
-    }
-    return;
+    return kernel::keep_below(probability, random, kept, values, base, elements, row);
   }
+  // Each value's own probability.
   const float* const probability = probability_.data() + model * tile_elements_ + begin;
   const bool divides = rescales(tensor) && rules_.rescale == Rescale::density;
   for (std::size_t i = 0; i < elements; ++i) {
-    const float divisor = divides ? probability[i] : 1.0F;
+    const float divisor = kernel::choose(divides, probability[i], 1);
     const float value = weight * (scale * (values[i] - base[i]) / divisor);
-    row[i] = random[i] < probability[i] ? value : 0.0F;
+    row[i] = kernel::only_if(random[i] < probability[i], value);
   }
 }
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "mpimerge/kernel/rows.hpp"
 #include "mpimerge/method/method.hpp"
 
 #include "method/row_ranks.hpp"
@@ -51,10 +52,6 @@ class Sparsifier {
   void look_at_rows(const Tensor& tensor, const Tile& tile);
 
  private:
-  struct Range {
-    std::uint32_t low = 0;
-    std::uint32_t high = 0x7fffffffu;
-  };
   // Places of the smallest and the largest magnitude that is kept, 1-based; 0: no limit.
   struct Places {
     std::uint64_t low = 0;
@@ -66,7 +63,7 @@ class Sparsifier {
     return kind_ == Sparsify::magnitude && rules_.trim_scope == TrimScope::model;
   }
   [[nodiscard]] Places places(const Tensor& tensor, std::size_t model) const;
-  [[nodiscard]] Range range(const Tensor& tensor, std::size_t model) const;
+  void limit(const Tensor& tensor, std::size_t model, kernel::Kept& kept) const;
 
   Sparsify kind_;
   Rules rules_;

@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "mpimerge/kernel/rows.hpp"
+
 #include "method/builtin.hpp"
 #include "method/elect.hpp"
 #include "method/rows.hpp"
@@ -94,18 +96,12 @@ class SparseTaskVectors final : public Method {
       const std::span<float* const> rows = load(tensor, tile, begin, elements);
       const float* signs = nullptr;
       if (rules_.elect != Elect::none) {
-        elect_signs(tensor, tile, begin, elements, rows);
-        break_ties(tensor, elements);
+        elect_signs(tensor, tile, begin, elements, rows, tie_of(tensor));
         signs = signs_;
       }
-      float* const result = merged + begin;
-      aggregate(rule, rows, weights_, signs, elements, scratch_, result);
-      const float* const base = tile.base + begin;
-      for (std::size_t i = 0; i < elements; ++i) {
-        // NaN has no sign: it is kept wherever it is.
-        const float value = sum_[i] == sum_[i] ? result[i] : sum_[i];
-        result[i] = base[i] + lambda * value;
-      }
+      aggregate(rule, rows, weights_, signs, elements, scratch_, merged + begin);
+      // NaN has no sign: it is kept wherever it is.
+      kernel::apply(tile.base + begin, lambda, sum_, elements, merged + begin);
     });
   }
 
@@ -153,7 +149,7 @@ class SparseTaskVectors final : public Method {
   }
 
   void elect_signs(const Tensor& tensor, const Tile& tile, std::size_t begin, std::size_t elements,
-                   std::span<float* const> rows) {
+                   std::span<float* const> rows, float tie) {
     if (needs_norms()) {
       norms_.resize(tensor.models);
       for (std::size_t model = 0; model < tensor.models; ++model) {
@@ -170,14 +166,13 @@ class SparseTaskVectors final : public Method {
                         .given = tile.signs == nullptr ? nullptr : tile.signs + begin,
                         .base = tile.base + begin,
                         .scratch = scratch_};
-    elect(rules_.elect, ballot, signs_);
+    elect(rules_.elect, ballot, tie, signs_);
   }
 
-  void break_ties(const Tensor& tensor, std::size_t elements) {
-    // Given signs stay as they are.
-    if (rules_.elect == Elect::given) return;
-    const float tie = needs_majority() ? static_cast<float>(tensor.model_facts[2 * models_]) : 1.0F;
-    for (std::size_t i = 0; i < elements; ++i) signs_[i] = signs_[i] == 0 ? tie : signs_[i];
+  // Given signs stay as they are.
+  [[nodiscard]] float tie_of(const Tensor& tensor) const {
+    if (rules_.elect == Elect::given) return 0;
+    return needs_majority() ? static_cast<float>(tensor.model_facts[2 * models_]) : 1;
   }
 
   void add_l1(const Tensor& tensor, const Tile& tile, Sums& sums) {
@@ -210,7 +205,7 @@ class SparseTaskVectors final : public Method {
   void add_signs(const Tensor& tensor, const Tile& tile, Sums& sums) {
     each_strip(sums.begin(), sums.end(), [&](std::size_t begin, std::size_t elements) {
       const std::span<float* const> rows = load(tensor, tile, begin, elements);
-      elect_signs(tensor, tile, begin, elements, rows);
+      elect_signs(tensor, tile, begin, elements, rows, 0);
       std::copy_n(signs_, elements, tile_row_.data() + begin);
     });
     const float* const row = tile_row_.data();

@@ -42,8 +42,14 @@ TEST(Average, SumsFromLeftToRightAndDividesOnce) {
   EXPECT_EQ(merge_one(average_of({{0x1p24F}, {1}, {1}}, Aggregate::mean)), Values{0x1p24F / 3});
   EXPECT_EQ(merge_one(average_of({{1}, {1}, {0x1p24F}}, Aggregate::mean)),
             Values{(0x1p24F + 2) / 3});
-  // Not Σ θ/n.
-  EXPECT_EQ(merge_one(average_of({{1}, {1}, {0}}, Aggregate::mean)), Values{2.0F / 3.0F});
+}
+
+TEST(Average, DoesNotMultiplyByAReciprocal) {
+  Values numbers;
+  for (int number = 1; number < 200; ++number) numbers.push_back(static_cast<float>(number));
+  const Values none(numbers.size(), 0);
+  const Values merged = merge_one(average_of({numbers, none, none}, Aggregate::mean));
+  for (std::size_t i = 0; i < merged.size(); ++i) ASSERT_EQ(merged[i], numbers[i] / 3.0F);
 }
 
 TEST(Average, DividesByTheSumOfWeights) {
@@ -99,18 +105,24 @@ TEST(TaskArithmetic, IsTheGoldenVectors) {
 }
 
 TEST(TaskArithmetic, RoundsTheScaledSumAndThenTheResult) {
-  const float lambda = 0.3F;
-  const float base = 1;
-  const float model = 1 + 0x1p-22F;
-  const float sum = model - base;
   const Recipe recipe{.method = "task_arithmetic",
-                      .tensors = {tensor_of({{model}}, {base})},
+                      .tensors = assorted_tensors(2, true),
                       .of_merge = {{"lambda", 0.3}}};
-  const float scaled = lambda * sum;
-  EXPECT_EQ(merge_one(recipe), Values{base + scaled});
-  // −0 + λ·(+0) is +0.
-  const Recipe zero{.method = "task_arithmetic", .tensors = {tensor_of({{-0.0F}}, {-0.0F})}};
-  EXPECT_FALSE(std::signbit(merge_one(zero)[0]));
+  const TensorValues& tensor = recipe.tensors.front();
+  const Values merged = merge_one(recipe);
+  for (std::size_t i = 0; i < merged.size(); ++i) {
+    const float base = tensor.base[i];
+    const float sum = (tensor.models[0][i] - base) + (tensor.models[1][i] - base);
+    const float scaled = 0.3F * sum;
+    ASSERT_EQ(merged[i], base + scaled);
+  }
+}
+
+TEST(TaskArithmetic, AddsToZeroSoThatNothingAddedIsPositiveZero) {
+  const Recipe recipe{.method = "task_arithmetic",
+                      .tensors = {tensor_of({{-0.0F}}, {-0.0F})},
+                      .of_models = {{"weight", {-1}}}};
+  EXPECT_FALSE(std::signbit(merge_one(recipe)[0]));
 }
 
 TEST(TaskArithmetic, NormalizesByTheSumOfWeightsUnlessItIsZero) {

@@ -1,0 +1,130 @@
+#include "mpimerge/kernel/rows.hpp"
+
+#include <bit>
+
+#include "mpimerge/kernel/choose.hpp"
+
+// Highway compiles this file once for every generation of vector units. The loops are plain: the
+// compiler makes vectors of them.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernel/rows.cpp"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace mpimerge::kernel {
+namespace HWY_NAMESPACE {
+namespace {
+
+void keep_range(const Kept& kept, const float* values, const float* base, std::size_t elements,
+                float* row) {
+  // Magnitudes are not negative as integers, and signed comparisons are one instruction everywhere.
+  const auto low = static_cast<std::int32_t>(kept.low);
+  const auto high = static_cast<std::int32_t>(kept.high);
+  const float scale = kept.scale;
+  const float weight = kept.weight;
+  for (std::size_t i = 0; i < elements; ++i) {
+    const float delta = values[i] - base[i];
+    const std::int32_t magnitude = std::bit_cast<std::int32_t>(delta) & 0x7fffffff;
+    row[i] = only_if((magnitude >= low) & (magnitude <= high), weight * (scale * delta));
+  }
+}
+
+void keep_below(float probability, const float* random, const Kept& kept, const float* values,
+                const float* base, std::size_t elements, float* row) {
+  const float scale = kept.scale;
+  const float weight = kept.weight;
+  for (std::size_t i = 0; i < elements; ++i) {
+    const float delta = values[i] - base[i];
+    row[i] = only_if(random[i] < probability, weight * (scale * delta));
+  }
+}
+
+void add_row(const float* row, std::size_t elements, float* sum) {
+  for (std::size_t i = 0; i < elements; ++i) sum[i] += row[i];
+}
+
+void signs_of(const float* values, float tie, std::size_t elements, float* signs) {
+  for (std::size_t i = 0; i < elements; ++i) {
+    const float value = values[i];
+    signs[i] = choose(value > 0, 1.0F, choose(value < 0, -1.0F, tie));
+  }
+}
+
+void add_agreeing(const float* row, float weight, const float* signs, std::size_t elements,
+                  float* sum, float* weights) {
+  for (std::size_t i = 0; i < elements; ++i) {
+    const float value = row[i];
+    // The value with its sign turned where a negative one is elected.
+    const std::uint32_t turn = static_cast<std::uint32_t>(!(signs[i] > 0)) << 31;
+    const bool agrees = std::bit_cast<float>(std::bit_cast<std::uint32_t>(value) ^ turn) > 0;
+    sum[i] += only_if(agrees, value);
+    weights[i] += only_if(agrees, weight);
+  }
+}
+
+void divide_rows(const float* weights, std::size_t elements, float* sum) {
+  for (std::size_t i = 0; i < elements; ++i) {
+    const float divisor = weights[i];
+    sum[i] /= choose(divisor == 0, 1.0F, divisor);
+  }
+}
+
+void apply(const float* base, float lambda, const float* sum, std::size_t elements, float* values) {
+  for (std::size_t i = 0; i < elements; ++i)
+    values[i] = base[i] + lambda * choose(sum[i] == sum[i], values[i], sum[i]);
+}
+
+}  // namespace
+}  // namespace HWY_NAMESPACE
+}  // namespace mpimerge::kernel
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace mpimerge::kernel {
+namespace {
+
+HWY_EXPORT(keep_range);
+HWY_EXPORT(keep_below);
+HWY_EXPORT(add_row);
+HWY_EXPORT(signs_of);
+HWY_EXPORT(add_agreeing);
+HWY_EXPORT(divide_rows);
+HWY_EXPORT(apply);
+
+}  // namespace
+
+void keep_range(const Kept& kept, const float* values, const float* base, std::size_t elements,
+                float* row) noexcept {
+  HWY_DYNAMIC_DISPATCH(keep_range)(kept, values, base, elements, row);
+}
+
+void keep_below(float probability, const float* random, const Kept& kept, const float* values,
+                const float* base, std::size_t elements, float* row) noexcept {
+  HWY_DYNAMIC_DISPATCH(keep_below)(probability, random, kept, values, base, elements, row);
+}
+
+void add_row(const float* row, std::size_t elements, float* sum) noexcept {
+  HWY_DYNAMIC_DISPATCH(add_row)(row, elements, sum);
+}
+
+void signs_of(const float* values, float tie, std::size_t elements, float* signs) noexcept {
+  HWY_DYNAMIC_DISPATCH(signs_of)(values, tie, elements, signs);
+}
+
+void add_agreeing(const float* row, float weight, const float* signs, std::size_t elements,
+                  float* sum, float* weights) noexcept {
+  HWY_DYNAMIC_DISPATCH(add_agreeing)(row, weight, signs, elements, sum, weights);
+}
+
+void divide_rows(const float* weights, std::size_t elements, float* sum) noexcept {
+  HWY_DYNAMIC_DISPATCH(divide_rows)(weights, elements, sum);
+}
+
+void apply(const float* base, float lambda, const float* sum, std::size_t elements,
+           float* values) noexcept {
+  HWY_DYNAMIC_DISPATCH(apply)(base, lambda, sum, elements, values);
+}
+
+}  // namespace mpimerge::kernel
+#endif  // HWY_ONCE
