@@ -1,12 +1,12 @@
 #include "mpimerge/job/numbers.hpp"
 
 #include <algorithm>
-#include <charconv>
 #include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
-#include <system_error>
+
+#include "mpimerge/base/layer_name.hpp"
 
 #include "job/parameters.hpp"
 
@@ -24,22 +24,61 @@ std::optional<double> at(const Parameters& parameters, std::string_view name,
   return setting == nullptr ? std::nullopt : setting->at(tensor, depth);
 }
 
-/// A tensor's place in the model: which row of layers, and which of them.
-struct Layer {
-  std::string_view row;  ///< the name before the number
-  std::uint64_t number = 0;
+/// Where parameters are looked for, the nearest first.
+using Levels = std::vector<const Parameters*>;
+
+std::optional<double> first_of(const Levels& levels, std::string_view name, std::string_view tensor,
+                               double depth) {
+  for (const Parameters* level : levels)
+    if (const auto value = at(*level, name, tensor, depth)) return value;
+  return std::nullopt;
+}
+
+Levels levels_of_merge(const Job& job, const Slice* slice) {
+  return slice == nullptr ? Levels{&job.parameters} : Levels{&slice->parameters, &job.parameters};
+}
+
+Levels levels_of_task(const Job& job, const Slice* slice, std::size_t task) {
+  Levels levels = levels_of_merge(job, slice);
+  if (slice == nullptr) {
+    levels.insert(levels.begin(), &job.tasks[task].parameters);
+  } else if (task < slice->sources.size()) {
+    levels.insert(levels.begin(), &slice->sources[task].parameters);
+  }
+  return levels;
+}
+
+/// A slice of the job, and how many layers come before it.
+struct SlicePlace {
+  const Slice* slice = nullptr;
+  std::uint64_t first_layer = 0;
 };
 
-std::optional<Layer> layer_of(std::string_view tensor) {
-  for (std::size_t begin = 0; begin < tensor.size();) {
-    const std::size_t end = std::min(tensor.find('.', begin), tensor.size());
-    const char* const last = tensor.data() + end;
-    Layer layer{tensor.substr(0, begin), 0};
-    const auto [stop, status] = std::from_chars(tensor.data() + begin, last, layer.number);
-    if (status == std::errc{} && stop == last) return layer;
-    begin = end + 1;
+/// Local. The slice that a tensor belongs to: outside of the layers the first or the last.
+SlicePlace slice_of(const Job& job, std::string_view tensor) {
+  if (job.slices.empty()) return {};
+  const auto name = base::layer_name(tensor);
+  if (!name && base::is_before_layers(tensor)) return {&job.slices.front(), 0};
+  SlicePlace place;
+  std::uint64_t layers = 0;
+  for (const Slice& slice : job.slices) {
+    place = {&slice, layers};
+    layers += slice.layers();
+    if (name && name->number < layers) break;
   }
-  return std::nullopt;
+  return place;
+}
+
+/// Local. A number that is the same for all tensors; nothing if it depends on them.
+std::optional<double> constant_of(const Levels& levels, const method::Parameter& parameter,
+                                  method::Compat compat) {
+  for (const Parameters* level : levels)
+    if (const auto* const setting = find(*level, parameter.name)) return setting->constant();
+  return fallback(parameter, compat);
+}
+
+double depth_of(std::uint64_t layer, std::uint64_t layers) {
+  return layers == 1 ? 1 : static_cast<double>(layer) / static_cast<double>(layers - 1);
 }
 
 }  // namespace
@@ -47,20 +86,22 @@ std::optional<Layer> layer_of(std::string_view tensor) {
 Numbers numbers(const Job& job, const method::Description& method, std::string_view tensor,
                 double depth) {
   const std::size_t models = job.tasks.size();
+  const Slice* const slice = slice_of(job, tensor).slice;
   Numbers numbers;
   numbers.of_merge.assign(method.parameters.size(), 0);
   numbers.of_models.assign(method.parameters.size() * models, 0);
   for (std::size_t i = 0; i < method.parameters.size(); ++i) {
     const method::Parameter& parameter = method.parameters[i];
-    const double of_merge = at(job.parameters, parameter.name, tensor, depth)
-                                .value_or(fallback(parameter, job.rules.compat).value_or(0));
+    const double otherwise = fallback(parameter, job.rules.compat).value_or(0);
     if (parameter.of == method::Parameter::Of::merge) {
-      numbers.of_merge[i] = of_merge;
+      numbers.of_merge[i] =
+          first_of(levels_of_merge(job, slice), parameter.name, tensor, depth).value_or(otherwise);
       continue;
     }
     for (std::size_t model = 0; model < models; ++model) {
       numbers.of_models[i * models + model] =
-          at(job.tasks[model].parameters, parameter.name, tensor, depth).value_or(of_merge);
+          first_of(levels_of_task(job, slice, model), parameter.name, tensor, depth)
+              .value_or(otherwise);
     }
   }
   return numbers;
@@ -68,32 +109,50 @@ Numbers numbers(const Job& job, const method::Description& method, std::string_v
 
 std::vector<double> depths(const std::vector<std::string_view>& tensors) {
   std::map<std::string_view, std::uint64_t> last_layers;
-  std::vector<std::optional<Layer>> layers;
+  std::vector<std::optional<base::LayerName>> layers;
   for (const std::string_view tensor : tensors) {
-    layers.push_back(layer_of(tensor));
+    layers.push_back(base::layer_name(tensor));
     if (!layers.back()) continue;
     std::uint64_t& last = last_layers[layers.back()->row];
     last = std::max(last, layers.back()->number);
   }
   std::vector<double> depths;
-  for (const auto& layer : layers) {
-    const std::uint64_t last = layer ? last_layers[layer->row] : 0;
-    const double only_layer = layer ? 1 : 0;
-    depths.push_back(last == 0 ? only_layer
-                               : static_cast<double>(layer->number) / static_cast<double>(last));
+  for (const auto& layer : layers)
+    depths.push_back(layer ? depth_of(layer->number, last_layers[layer->row] + 1) : 0);
+  return depths;
+}
+
+std::vector<double> depths(const Job& job, const std::vector<std::string_view>& tensors) {
+  if (job.slices.empty()) return depths(tensors);
+  std::vector<double> depths;
+  for (const std::string_view tensor : tensors) {
+    const SlicePlace place = slice_of(job, tensor);
+    const auto layer = base::layer_name(tensor);
+    depths.push_back(layer ? depth_of(layer->number - place.first_layer, place.slice->layers())
+                           : 0);
   }
   return depths;
 }
 
 std::optional<double> constant(const Job& job, std::string_view parameter, std::size_t task) {
-  if (task < job.tasks.size()) {
-    if (const auto* const own = find(job.tasks[task].parameters, parameter)) return own->constant();
-  }
-  if (const auto* const of_merge = find(job.parameters, parameter)) return of_merge->constant();
   const method::Description* const method = method::find(job.method);
   if (method == nullptr) return std::nullopt;
   const auto known = std::ranges::find(method->parameters, parameter, &method::Parameter::name);
-  return known == method->parameters.end() ? std::nullopt : fallback(*known, job.rules.compat);
+  if (known == method->parameters.end()) return std::nullopt;
+  std::vector<Levels> places;
+  const auto add = [&](const Slice* slice) {
+    places.push_back(task < job.tasks.size() ? levels_of_task(job, slice, task)
+                                             : levels_of_merge(job, slice));
+  };
+  for (const Slice& slice : job.slices) add(&slice);
+  if (job.slices.empty()) add(nullptr);
+  std::optional<double> common;
+  for (const Levels& levels : places) {
+    const auto value = constant_of(levels, *known, job.rules.compat);
+    if (!value || (common && *common != *value)) return std::nullopt;
+    common = value;
+  }
+  return common;
 }
 
 }  // namespace mpimerge::job

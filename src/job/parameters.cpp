@@ -1,7 +1,6 @@
 #include "job/parameters.hpp"
 
 #include <algorithm>
-#include <initializer_list>
 #include <limits>
 #include <string_view>
 #include <utility>
@@ -134,7 +133,7 @@ class Reader {
 
   /// Local. A parameter without fallback has to have a value for every tensor.
   void require(const Section& owner, const method::Parameter& parameter,
-               std::initializer_list<const Parameters*> given) const {
+               const Shared& given) const {
     if (fallback(parameter, rules_.compat)) return;
     bool is_given = false;
     for (const Parameters* parameters : given) {
@@ -191,24 +190,28 @@ std::optional<double> fallback(const method::Parameter& parameter, method::Compa
   return parameter.fallback;
 }
 
-Parameters read_merge_parameters(Section& root, const method::Description& method,
+Parameters read_merge_parameters(Section& owner, const method::Description& method,
                                  const method::Rules& rules) {
   const Reader reader(method, rules);
   Parameters parameters;
-  if (auto section = open_parameters(root, expected_map(method, true))) {
+  if (auto section = open_parameters(owner, expected_map(method, true))) {
     for (const method::Parameter& parameter : method.parameters)
       reader.read(*section, parameter, parameters);
     section->finish(method.name);
   }
-  for (const method::Parameter& parameter : method.parameters) {
-    if (parameter.of == method::Parameter::Of::merge)
-      reader.require(root, parameter, {&parameters});
-  }
   return parameters;
 }
 
+void require_merge_parameters(const Section& owner, const method::Description& method,
+                              const method::Rules& rules, const Shared& given) {
+  const Reader reader(method, rules);
+  for (const method::Parameter& parameter : method.parameters) {
+    if (parameter.of == method::Parameter::Of::merge) reader.require(owner, parameter, given);
+  }
+}
+
 Parameters read_model_parameters(Section& model, const method::Description& method,
-                                 const method::Rules& rules, const Parameters& of_merge) {
+                                 const method::Rules& rules, const Shared& shared) {
   const Reader reader(method, rules);
   Parameters parameters;
   if (auto section = open_parameters(model, expected_map(method, false))) {
@@ -224,9 +227,10 @@ Parameters read_model_parameters(Section& model, const method::Description& meth
     }
     section->finish(method.name);
   }
+  Shared given = shared;
+  given.push_back(&parameters);
   for (const method::Parameter& parameter : method.parameters) {
-    if (parameter.of == method::Parameter::Of::model)
-      reader.require(model, parameter, {&parameters, &of_merge});
+    if (parameter.of == method::Parameter::Of::model) reader.require(model, parameter, given);
   }
   return parameters;
 }

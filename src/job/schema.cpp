@@ -17,12 +17,14 @@
 #include <fmt/format.h>
 
 #include "mpimerge/base/text.hpp"
+#include "mpimerge/job/numbers.hpp"
 #include "mpimerge/method/method.hpp"
 
 #include "job/parameters.hpp"
 #include "job/paths.hpp"
 #include "job/rules.hpp"
 #include "job/section.hpp"
+#include "job/slices.hpp"
 
 namespace mpimerge::job {
 namespace {
@@ -144,8 +146,7 @@ class JobReader {
     inputs_.claim("base_model", job_.base_path);
     read_outputs();
     read_output_hints();
-    root_.refuse({"slices", "modules"},
-                 "not supported by this version; list whole models under `models`");
+    root_.refuse({"modules"}, "not supported by this version; list whole models under `models`");
     root_.refuse({"tokenizer", "tokenizer_source", "chat_template"},
                  "not supported by this version; leave it out, the output is weights only");
     root_.refuse({"name"}, "not supported by this version; leave it out, a job is one merge");
@@ -170,14 +171,20 @@ class JobReader {
   }
 
   void read_base() {
-    const bool is_needed = method_ != nullptr && method_->base == method::Base::needed;
+    const bool is_needed =
+        method_ != nullptr && method_->base == method::Base::needed && !has_slices();
     const auto value = is_needed ? root_.require("base_model", "the path of the base model")
                                  : root_.find_filled("base_model");
-    const auto base = value ? read_reference(*value, directory_) : std::nullopt;
-    if (!base) return;
-    job_.base_name = base->name;
-    job_.base_path = base->path;
-    if (!base_is_model()) inputs_.insert(*value, job_.base_path);
+    base_ = value ? read_reference(*value, directory_) : std::nullopt;
+    if (!base_) return;
+    job_.base_name = base_->name;
+    job_.base_path = base_->path;
+    if (!base_is_model() && !has_slices()) inputs_.insert(*value, job_.base_path);
+  }
+
+  /// Whether the job lists slices, and not models.
+  [[nodiscard]] bool has_slices() {
+    return root_.find_filled("slices") && !root_.find_filled("models");
   }
 
   /// Where the base is nothing of its own to the method, it may be one of the models.
@@ -191,6 +198,14 @@ class JobReader {
     } else {
       job_.parameters = read_merge_parameters(root_, *method_, job_.rules);
     }
+    if (const auto slices = root_.find_filled("slices")) {
+      if (has_slices()) return read_layers(*slices);
+      slices->fault(
+          "slices and models exclude each other; expected one of them: whole models under "
+          "`models`, some of their layers under `slices`");
+    }
+    if (method_ != nullptr)
+      require_merge_parameters(root_, *method_, job_.rules, {&job_.parameters});
     const auto value = root_.require("models", "a list of models, each `- model: PATH`");
     const auto models =
         value ? value->items("a list of models, each `- model: PATH`") : std::nullopt;
@@ -199,6 +214,34 @@ class JobReader {
     for (const Value& model : *models)
       if (read_model(model)) ++valid;
     if (method_ != nullptr && valid == models->size()) check_number(*value);
+  }
+
+  void read_layers(const Value& value) {
+    if (method_ == nullptr) return;
+    if (!method_->files.empty() || job_.rules.elect == method::Elect::given) {
+      return value.fault(fmt::format(
+          "not supported where {} goes along with a model; list whole models under `models`",
+          method_->files.empty() ? "a checkpoint of signs" : "a file"));
+    }
+    job_.slices = read_slices(value, {*method_, job_.rules, job_.parameters, base_, directory_});
+    job_.tasks = tasks_of(job_.slices);
+    for (const Slice& slice : job_.slices) {
+      if (job_.base_name.empty() && !slice.base.name.empty()) {
+        job_.base_name = slice.base.name;
+        job_.base_path = slice.base.path;
+      }
+      inputs_.claim("slices", slice.base.path);
+      for (const SliceSource& source : slice.sources) inputs_.claim("slices", source.path);
+    }
+    if (!concerns("trim_scope", *method_) || job_.rules.trim_scope == method::TrimScope::tensor)
+      return;
+    for (std::size_t task = 0; task < job_.tasks.size(); ++task) {
+      if (constant(job_, "density", task)) continue;
+      value.fault(
+          "found slices of different density; expected one, because the trim is over the whole "
+          "model; trim_scope: tensor trims each tensor by itself");
+      break;
+    }
   }
 
   void check_number(const Value& models) {
@@ -227,7 +270,7 @@ class JobReader {
     if (is_left_out || method_ == nullptr) {
       model->pass_over("parameters");
     } else {
-      task.parameters = read_model_parameters(*model, *method_, job_.rules, job_.parameters);
+      task.parameters = read_model_parameters(*model, *method_, job_.rules, {&job_.parameters});
       if (!method_->files.empty()) task.side_file = read_side_file(*model);
     }
     refuse_parameters(*model, "does not stand here; write it under this model's `parameters`");
@@ -346,6 +389,7 @@ class JobReader {
   Section root_;
   std::filesystem::path directory_;
   const method::Description* method_ = nullptr;  // null: the job names none
+  std::optional<Reference> base_;
   Job job_;
   Inputs inputs_;
   std::map<std::string, std::string> output_keys_;  // by place in the file system

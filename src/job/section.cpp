@@ -97,7 +97,7 @@ std::optional<std::size_t> Value::choice(std::span<const std::string_view> suppo
 }
 
 std::optional<Value> Section::find(std::string_view key) {
-  known_.push_back(key);
+  if (!contains(known_, key)) known_.push_back(key);
   const Node* found = node_->find(key);
   if (found == nullptr) return std::nullopt;
   return value(std::string(key), *found);

@@ -174,6 +174,7 @@ BlockStore::Layout BlockStore::lay_out(const plan::Block& block, std::size_t fir
       const plan::Segment& segment = data.segments[number];
       if (source > 0 && plan_.tensors[segment.tensor].role == plan::Role::copy) continue;
       const plan::Extent& extent = plan_.sources[source].extents[segment.tensor];
+      if (extent.is_absent()) continue;
       const std::uint64_t bytes = plan::source_bytes(plan_, source, segment).value();
       const std::uint64_t offset =
           extent.offset.value() +

@@ -7,9 +7,11 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <fnmatch.h>
 
 #include "mpimerge/base/checked.hpp"
 #include "mpimerge/base/error.hpp"
+#include "mpimerge/base/narrow.hpp"
 #include "mpimerge/base/text.hpp"
 
 namespace mpimerge::plan {
@@ -66,26 +68,60 @@ void check_same(const Catalog& base, const TensorInfo& expected, const Catalog& 
       task.path, tensor, base::name(found.dtype), base::name(expected.dtype), base.path));
 }
 
-// The task's tensors in the base's order.
-std::vector<const TensorInfo*> match(const Catalog& base, const Index& base_index,
-                                     const Catalog& task) {
-  const Index index = index_by_name(task);
-  std::vector<const TensorInfo*> matched;
-  matched.reserve(base.tensors.size());
-  for (const TensorInfo& expected : base.tensors) {
-    const auto found = index.find(expected.name);
-    if (found == index.end()) {
-      refuse(fmt::format(
-          "{}: tensor `{}` is missing; every model must have the tensors of the base {}", task.path,
-          base::printable(expected.name), base.path));
-    }
-    check_same(base, expected, task, *found->second);
-    matched.push_back(found->second);
+bool fits(const std::string& filter, const std::string& name) {
+  if (filter.find_first_of("*?[") == std::string::npos)
+    return name.find(filter) != std::string::npos;
+  return ::fnmatch(filter.c_str(), name.c_str(), FNM_NOESCAPE) == 0;
+}
+
+bool fits_any(const std::vector<std::string>& filters, const std::string& name) {
+  return std::any_of(filters.begin(), filters.end(),
+                     [&](const std::string& filter) { return fits(filter, name); });
+}
+
+bool is_left_out(const Request& request, const std::string& name) {
+  return (!request.include.empty() && !fits_any(request.include, name)) ||
+         fits_any(request.exclude, name);
+}
+
+// A filter that fits nothing is a slip of the pen.
+void check_filters(const std::vector<std::string>& filters, std::string_view key,
+                   const Catalog& base) {
+  for (const std::string& filter : filters) {
+    const auto fitting =
+        std::find_if(base.tensors.begin(), base.tensors.end(),
+                     [&](const TensorInfo& tensor) { return fits(filter, tensor.name); });
+    if (fitting != base.tensors.end()) continue;
+    refuse(
+        fmt::format("{}: no tensor fits the filter `{}` of {}; expected a part of some tensor's "
+                    "name, or a pattern with *",
+                    base.path, base::printable(filter), key));
   }
-  if (task.tensors.size() != base.tensors.size()) {
-    const auto extra =
-        std::find_if(task.tensors.begin(), task.tensors.end(),
-                     [&](const TensorInfo& tensor) { return !base_index.contains(tensor.name); });
+}
+
+// The task's tensors in the base's order; null where it lacks one or none is asked for.
+std::vector<const TensorInfo*> match(const Request& request, const Catalog& base,
+                                     const Index& base_index, const Catalog& task) {
+  const Index index = index_by_name(task);
+  std::vector<const TensorInfo*> matched(base.tensors.size());
+  for (std::size_t number = 0; number < matched.size(); ++number) {
+    const TensorInfo& expected = base.tensors[number];
+    if (is_left_out(request, expected.name)) continue;
+    if (const auto found = index.find(expected.name); found != index.end()) {
+      check_same(base, expected, task, *found->second);
+      matched[number] = found->second;
+    } else if (request.missing == Missing::error) {
+      refuse(
+          fmt::format("{}: tensor `{}` is missing; every model must have the tensors of the "
+                      "base {}; `missing: base` or `missing: skip` merges without it",
+                      task.path, base::printable(expected.name), base.path));
+    }
+  }
+  const auto extra =
+      std::find_if(task.tensors.begin(), task.tensors.end(), [&](const TensorInfo& tensor) {
+        return !base_index.contains(tensor.name) && !is_left_out(request, tensor.name);
+      });
+  if (extra != task.tensors.end()) {
     refuse(
         fmt::format("{}: tensor `{}` is not in the base {}; every model must have the base's "
                     "tensors and no others",
@@ -107,8 +143,23 @@ void check_size(const Catalog& catalog, std::uint64_t& total) {
   }
 }
 
-Dtype output_type(const Request& request, const TensorInfo& tensor) {
-  return base::is_merged(tensor.dtype) && request.out_dtype ? *request.out_dtype : tensor.dtype;
+// Where a model that lacks a tensor gets it from.
+Extent extent_of_missing(const Request& request, const TensorInfo& of_base, Role role,
+                         const Catalog& base, Source& source) {
+  if (request.missing != Missing::base || role == Role::copy)
+    return {Extent::kAbsent, of_base.dtype, base::Bytes{}};
+  const std::string file = base.files[of_base.file].string();
+  auto known = std::find(source.files.begin(), source.files.end(), file);
+  if (known == source.files.end()) known = source.files.insert(known, file);
+  return {base::narrow<std::uint32_t>(known - source.files.begin()), of_base.dtype, of_base.offset};
+}
+
+// Whether some model takes part in the merge of a tensor.
+bool has_model(const Request& request, const std::vector<std::vector<const TensorInfo*>>& models,
+               std::size_t number) {
+  if (request.missing != Missing::skip || !request.has_base) return true;
+  return std::any_of(models.begin() + 1, models.end(),
+                     [&](const auto& model) { return model[number] != nullptr; });
 }
 
 // Large groups: blocks of the file's alignment. Small ones: blocks small enough that all ranks get
@@ -128,7 +179,7 @@ std::uint64_t chunk_elements(const Request& request, const Plan& plan, const Gro
     const bool merged = plan.tensors[tensor].role == Role::merge;
     std::uint64_t bytes = 0;
     for (std::size_t source = 0; source < (merged ? plan.sources.size() : 1); ++source) {
-      bytes += base::element_bytes(plan.sources[source].extents[tensor].dtype).value();
+      bytes += plan.sources[source].extents[tensor].element_bytes();
     }
     widest = std::max(widest, bytes);
   }
@@ -168,12 +219,26 @@ Plan build_plan(const Request& request, const Catalog& base, const std::vector<C
   const Index base_index = index_by_name(base);
   std::vector<std::vector<const TensorInfo*>> models(1);
   for (const TensorInfo& tensor : base.tensors) models[0].push_back(&tensor);
-  for (const Catalog& task : tasks) models.push_back(match(base, base_index, task));
+  check_filters(request.include, "include", base);
+  check_filters(request.exclude, "exclude", base);
+  for (const Catalog& task : tasks) models.push_back(match(request, base, base_index, task));
+
+  std::vector<Role> roles;
+  std::vector<Dtype> output_types;
+  for (std::size_t number = 0; number < base.tensors.size(); ++number) {
+    const TensorInfo& tensor = base.tensors[number];
+    const bool merges =
+        request.read_all || (base::is_merged(tensor.dtype) && !is_left_out(request, tensor.name) &&
+                             has_model(request, models, number));
+    roles.push_back(merges ? Role::merge : Role::copy);
+    output_types.push_back(merges && base::is_merged(tensor.dtype) && request.out_dtype
+                               ? *request.out_dtype
+                               : tensor.dtype);
+  }
 
   // Groups in the order in which their types first occur in the base.
   std::vector<Dtype> types;
-  for (const TensorInfo& tensor : base.tensors) {
-    const Dtype type = output_type(request, tensor);
+  for (const Dtype type : output_types) {
     if (std::find(types.begin(), types.end(), type) == types.end()) types.push_back(type);
   }
 
@@ -195,15 +260,16 @@ Plan build_plan(const Request& request, const Catalog& base, const std::vector<C
     group.first_tensor = plan.tensors.size();
     for (std::size_t number = 0; number < base.tensors.size(); ++number) {
       const TensorInfo& tensor = base.tensors[number];
-      if (output_type(request, tensor) != type) continue;
-      const Role role =
-          request.read_all || base::is_merged(tensor.dtype) ? Role::merge : Role::copy;
+      if (output_types[number] != type) continue;
+      const Role role = roles[number];
       plan.tensors.push_back({tensor.name, tensor.shape, tensor.elements, group.elements, role});
       group.elements += tensor.elements;
       if (role == Role::merge) plan.merged += tensor.elements;
       for (std::size_t source = 0; source < models.size(); ++source) {
-        const TensorInfo& found = *models[source][number];
-        plan.sources[source].extents.push_back({found.file, found.dtype, found.offset});
+        const TensorInfo* const found = models[source][number];
+        Source& of = plan.sources[source];
+        of.extents.push_back(found == nullptr ? extent_of_missing(request, tensor, role, base, of)
+                                              : Extent{found->file, found->dtype, found->offset});
       }
     }
     group.last_tensor = plan.tensors.size();

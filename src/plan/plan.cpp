@@ -48,8 +48,8 @@ std::vector<Segment> segments(const Plan& plan, std::size_t group, base::Element
 }
 
 base::Bytes source_bytes(const Plan& plan, std::size_t source, const Segment& segment) {
-  const base::Dtype dtype = plan.sources[source].extents[segment.tensor].dtype;
-  return base::Bytes{segment.elements.count().value() * base::element_bytes(dtype).value()};
+  return base::Bytes{segment.elements.count().value() *
+                     plan.sources[source].extents[segment.tensor].element_bytes()};
 }
 
 ShardBytes shard_bytes(const Plan& plan, std::uint64_t rank) {

@@ -43,7 +43,7 @@ std::uint64_t bytes_per_element(const Plan& plan, std::size_t group) {
     const std::size_t readers = plan.tensors[tensor].role == Role::merge ? plan.sources.size() : 1;
     std::uint64_t bytes = 0;
     for (std::size_t source = 0; source < readers; ++source)
-      bytes += base::element_bytes(plan.sources[source].extents[tensor].dtype).value();
+      bytes += plan.sources[source].extents[tensor].element_bytes();
     most = std::max(most, bytes);
   }
   return most;

@@ -29,6 +29,11 @@ std::string with_models(std::string_view models) {
   return "merge_method: ties\nbase_model: base\nmodels:\n" + std::string(models);
 }
 
+/// A job without a base, of one source per slice, with these slices from line 3 on.
+std::string with_slices(std::string_view slices) {
+  return "merge_method: passes\nslices:\n" + std::string(slices);
+}
+
 class OneFault : public testing::TestWithParam<Case> {};
 
 TEST_P(OneFault, IsReportedAloneWithItsLine) {
@@ -388,7 +393,79 @@ INSTANTIATE_TEST_SUITE_P(
              {"unknown key; expected merge_method"}},
         Case{"UnknownKeyOfOddLetters", with("\"a\\nb\": 1\n"), 5, {"a\\x0ab: unknown key"}},
         Case{"DensityAtTheTop", with("density: 0.2\n"), 5, {"write it under `parameters`"}},
-        Case{"Slices", with("slices: []\n"), 5, {"not supported by this version", "`models`"}},
+        Case{"SlicesBesideModels",
+             with("slices: []\n"),
+             5,
+             {": slices: ", "exclude each other", "`models`"}},
+        Case{"SlicesAMap",
+             "merge_method: passes\nslices: {}\n",
+             2,
+             {"found a map", "a list of slices"}},
+        Case{"SliceWithoutSources",
+             "merge_method: passes\nslices:\n  - {}\n",
+             3,
+             {": slices.0.sources: missing"}},
+        Case{
+            "SliceWithResidualWeight",
+            with_slices("  - sources: [{model: a, layer_range: [0, 1]}]\n    residual_weight: 1\n"),
+            4,
+            {": slices.0.residual_weight: ", "not supported"}},
+        Case{"SourceWithoutRange",
+             with_slices("  - sources:\n      - model: a\n"),
+             4,
+             {": slices.0.sources.0.layer_range: missing", "[FIRST, LAST]"}},
+        Case{"RangeOfOneNumber",
+             with_slices("  - sources: [{model: a, layer_range: [1]}]\n"),
+             3,
+             {"found a list of 1", "the one behind the last"}},
+        Case{"RangeOfNothing",
+             with_slices("  - sources: [{model: a, layer_range: [2, 2]}]\n"),
+             3,
+             {": slices.0.sources.0.layer_range: ", "found layers 2 to 2"}},
+        Case{"RangeBeyondAnyModel",
+             with_slices("  - sources: [{model: a, layer_range: [0, 18446744073709551615]}]\n"),
+             3,
+             {"found `18446744073709551615`", "the number of a layer"}},
+        Case{"RangeBelowZero",
+             with_slices("  - sources: [{model: a, layer_range: [-1, 2]}]\n"),
+             3,
+             {"found `-1`"}},
+        Case{"SourceTwice",
+             with_slices("  - sources:\n      - {model: a, layer_range: [0, 1]}\n"
+                         "      - {model: ./a, layer_range: [1, 2]}\n"),
+             5,
+             {": slices.0.sources.1.model: ", "slices.0.sources.0 too", "each model once"}},
+        Case{"TooManySources",
+             with_slices("  - sources:\n      - {model: a, layer_range: [0, 1]}\n"
+                         "      - {model: b, layer_range: [1, 2]}\n"),
+             3,
+             {": slices.0.sources: ", "found 2 sources;", "expected just 1 for passes"}},
+        Case{"SourcesOfUnlikeLength",
+             "merge_method: between\nbase_model: base\nparameters: {t: 0.5}\nslices:\n"
+             "  - sources:\n      - {model: base, layer_range: [0, 3]}\n"
+             "      - {model: a, layer_range: [0, 2]}\n",
+             5,
+             {"found 2 layers of a, 3 of base"}},
+        Case{"SlicesWithoutABase",
+             "merge_method: ties\nslices:\n  - sources: [{model: a, layer_range: [0, 1]}]\n",
+             3,
+             {": slices.0.sources: ", "has no base", "ties cannot do without"}},
+        Case{"SlicesOfAMethodWithFiles",
+             "merge_method: with_files\nslices:\n  - sources: [{model: a, layer_range: [0, 1]}]\n",
+             2,
+             {": slices: ", "a file goes along with a model"}},
+        Case{"SlicesOfUnlikeDensity",
+             "merge_method: ties\nbase_model: base\nslices:\n"
+             "  - sources: [{model: a, layer_range: [0, 1]}]\n"
+             "  - sources: [{model: a, layer_range: [1, 2], parameters: {density: 0.5}}]\n",
+             3,
+             {": slices: ", "different density", "trim_scope: tensor"}},
+        Case{"SliceWithoutAParameter",
+             "merge_method: between\nbase_model: base\nslices:\n"
+             "  - sources: [{model: a, layer_range: [0, 1]}]\n    parameters: {t: 1}\n"
+             "  - sources: [{model: a, layer_range: [1, 2]}]\n",
+             6,
+             {": slices.1.parameters.t: missing"}},
         Case{"Modules", with("modules: {}\n"), 5, {"not supported by this version"}},
         Case{"Tokenizer",
              with("tokenizer: {source: union}\n"),

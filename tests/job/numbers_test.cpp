@@ -3,6 +3,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <gmock/gmock.h>
@@ -79,6 +80,49 @@ TEST(Numbers, OfMergekitsRulesHaveMergekitsFallbacks) {
   const Job job = parse(with("compat: mergekit\n"));
   EXPECT_EQ(numbers_of(job, "x").of_models[place_of(job, "density")], 1);
   EXPECT_EQ(constant(job, "density", 0), 1);
+}
+
+constexpr std::string_view kTwoSlices = R"(merge_method: ties
+base_model: base
+trim_scope: tensor
+slices:
+  - sources:
+      - {model: a, layer_range: [0, 3], parameters: {weight: 3}}
+      - {model: b, layer_range: [4, 7]}
+    parameters: {weight: 4, lambda: 0.5}
+  - sources: [{model: b, layer_range: [0, 2], parameters: {density: 0.5}}]
+parameters: {weight: 5}
+)";
+
+TEST(Numbers, OfSlicesComeFromTheSourceThenTheSliceThenTheJob) {
+  const Job job = parse(kTwoSlices);
+  ASSERT_EQ(job.tasks.size(), 2U);
+  const std::size_t weight = place_of(job, "weight") * 2;
+  const auto weights = [&](std::string_view tensor) {
+    const Numbers found = numbers_of(job, tensor);
+    return std::pair(found.of_models[weight], found.of_models[weight + 1]);
+  };
+  EXPECT_EQ(weights("layers.2.w"), std::pair(3.0, 4.0));
+  EXPECT_EQ(weights("layers.3.w").first, 5.0);
+  EXPECT_EQ(weights("embed.w"), std::pair(3.0, 4.0));
+  EXPECT_EQ(weights("norm.w").first, 5.0);
+  const std::size_t lambda = place_of(job, "lambda");
+  EXPECT_EQ(numbers_of(job, "layers.0.w").of_merge[lambda], 0.5);
+  EXPECT_EQ(numbers_of(job, "layers.4.w").of_merge[lambda], 1);
+}
+
+TEST(Depths, OfSlicesBeginAnewInEach) {
+  EXPECT_THAT(depths(parse(kTwoSlices), {"embed", "layers.0.w", "layers.1.w", "layers.2.w",
+                                         "layers.3.w", "layers.4.w", "norm"}),
+              ElementsAre(0, 0, 0.5, 1, 0, 1, 0));
+}
+
+TEST(Constant, OfSlicesIsTheSameInAll) {
+  const Job job = parse(kTwoSlices);
+  EXPECT_EQ(constant(job, "weight", 0), std::nullopt);
+  EXPECT_EQ(constant(job, "density", 0), std::nullopt);
+  EXPECT_EQ(constant(job, "lambda"), std::nullopt);
+  EXPECT_EQ(constant(job, "normalize"), 1);
 }
 
 TEST(Depths, AreTheLayersShareOfTheWay) {

@@ -225,6 +225,60 @@ TEST(ParseJob, PassesOverWhatMergekitsFilesContainWithoutEffect) {
   EXPECT_TRUE(job.tasks[0].parameters.empty());
 }
 
+TEST(ParseJob, StacksLayersOfModels) {
+  const Job job = parse(R"(merge_method: passes
+slices:
+  - sources:
+      - model: a
+        layer_range: [0, 24]
+  - sources:
+      - {model: b, layer_range: [8, 32], parameters: {scale: 0.5}}
+dtype: float32
+)");
+  ASSERT_EQ(job.slices.size(), 2U);
+  EXPECT_EQ(job.slices[0].sources[0].path, "dir/a");
+  EXPECT_EQ(job.slices[0].layers(), 24U);
+  EXPECT_EQ(job.slices[1].sources[0].name, "b");
+  EXPECT_EQ(job.slices[1].sources[0].first_layer, 8U);
+  EXPECT_EQ(job.slices[1].sources[0].last_layer, 32U);
+  EXPECT_EQ(job.slices[0].base.name, "");
+  ASSERT_EQ(job.tasks.size(), 1U);
+  EXPECT_EQ(job.tasks[0].path, "dir/a");
+  EXPECT_EQ(job.base_name, "");
+  EXPECT_EQ(constant(job, "scale", 0), std::nullopt);
+}
+
+TEST(ParseJob, TakesTheBaseOfASliceFromItsSourcesOrFromWhereTheFirstIs) {
+  const Job job = parse(R"(merge_method: between
+base_model: base
+slices:
+  - sources:
+      - {model: base, layer_range: [2, 4]}
+      - {model: a, layer_range: [0, 2]}
+  - sources: [{model: a, layer_range: [4, 6]}]
+  - sources: [{model: b, layer_range: [0, 1]}]
+    base_model: other
+    parameters: {t: 1}
+parameters:
+  t: 0.5
+)");
+  ASSERT_EQ(job.slices.size(), 3U);
+  EXPECT_EQ(job.slices[0].sources.size(), 1U);
+  EXPECT_EQ(job.slices[0].base.path, "dir/base");
+  EXPECT_EQ(job.slices[0].base.first_layer, 2U);
+  EXPECT_EQ(job.slices[1].base.first_layer, 4U);
+  EXPECT_EQ(job.slices[1].base.last_layer, 6U);
+  EXPECT_EQ(job.slices[2].base.name, "other");
+  EXPECT_EQ(job.base_name, "base");
+}
+
+TEST(ParseJob, TakesTheBaseOfTheFirstSliceWhereTheJobNamesNone) {
+  const Job job = parse(
+      "merge_method: between\nslices:\n  - sources: [{model: a, layer_range: [0, 1]}]\n"
+      "    base_model: base\nparameters: {t: 1}\n");
+  EXPECT_EQ(job.base_path, "dir/base");
+}
+
 TEST(ParseJob, KnowsTheNamesThatMergekitAndSafetensorsHaveForTypes) {
   const std::vector<std::pair<std::string, base::Dtype>> cases = {
       {"float32", base::Dtype::f32},

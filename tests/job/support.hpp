@@ -21,8 +21,8 @@ inline constexpr std::string_view kSmallest =
     "models:\n"
     "  - model: math\n";
 
-/// Local. Methods for these tests: `ties`, as long as the registry has none, one of two models and a
-/// base, one with files beside its models and no need of a base.
+/// Local. Methods for these tests: `ties`, as long as the registry has none, one of a base and a
+/// model, one of a model alone, one with files beside its models and no need of a base.
 inline bool add_methods() {
   using method::Parameter;
   const auto add = [](const method::Description& description) {
@@ -47,6 +47,12 @@ inline bool add_methods() {
   between.most_models = 1;
   between.parameters = {{.name = "t", .least = 0, .most = 1}};
   add(between);
+  method::Description passes;
+  passes.name = "passes";
+  passes.base = method::Base::unused;
+  passes.most_models = 1;
+  passes.parameters = {{.name = "scale", .of = Parameter::Of::model, .fallback = 1}};
+  add(passes);
   method::Description with_files;
   with_files.name = "with_files";
   with_files.base = method::Base::optional;

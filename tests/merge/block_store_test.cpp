@@ -104,19 +104,48 @@ std::size_t wrong_bytes(const BlockData& block, const plan::Plan& plan,
     for (std::size_t number = 0; number < block.segments.size(); ++number) {
       const plan::Segment& segment = block.segments[number];
       const plan::Tensor& tensor = plan.tensors[segment.tensor];
-      const ModelTensor& expected = test::find(models[source], tensor.name);
-      const std::size_t size = base::element_bytes(expected.dtype).value();
       const std::span<const std::byte> found = block.bytes(source, number);
-      if (source > 0 && tensor.role == plan::Role::copy) {
+      if ((source > 0 && tensor.role == plan::Role::copy) ||
+          plan.sources[source].extents[segment.tensor].is_absent()) {
         wrong += found.size();
         continue;
       }
+      const ModelTensor& expected = test::find(models[source], tensor.name);
+      const std::size_t size = base::element_bytes(expected.dtype).value();
       EXPECT_EQ(found.size(), segment.elements.count().value() * size) << tensor.name;
       const std::byte* from = expected.bytes.data() + segment.elements.begin.value() * size;
       for (std::size_t i = 0; i < found.size(); ++i) wrong += found[i] == from[i] ? 0U : 1U;
     }
   }
   return wrong;
+}
+
+// A model lacks a tensor between others: what the merge does without is not read, what the base
+// stands in for is the base's.
+TEST(BlockStore, HoldsNothingOrTheBasesBytesOfATensorThatAModelLacks) {
+  Sources sources;
+  std::erase_if(sources.models[1], [](const ModelTensor& each) { return each.name == "scale"; });
+  sources.catalogs[1] = write_model(sources.directory.path(), "less", sources.models[1]);
+  for (const plan::Missing missing : {plan::Missing::skip, plan::Missing::base}) {
+    plan::Request request;
+    request.missing = missing;
+    const plan::Plan plan =
+        plan::build_plan(request, sources.catalogs[0], {sources.catalogs[1], sources.catalogs[2]});
+    std::vector<Model> expected = sources.models;
+    if (missing == plan::Missing::base)
+      expected[1].push_back(test::find(sources.models[0], "scale"));
+    for (const Bytes memory : {kNothing, kPlenty}) {
+      const plan::ReadPlan reads = reads_of(plan, memory);
+      BlockStore store(plan, reads, 0, true);
+      std::uint64_t predicted = 0;
+      for_each_block(plan, reads, 0, [&](const plan::Block& block) {
+        store.read_ahead(block);
+        EXPECT_EQ(wrong_bytes(store.load(block), plan, expected), 0U);
+        predicted += plan::read_bytes(plan, block).value();
+      });
+      EXPECT_EQ(store.bytes_read(), Bytes{predicted});
+    }
+  }
 }
 
 TEST(BlockStore, HoldsTheBytesOfEveryTensorForManyRanksBlocksAndBudgets) {

@@ -291,6 +291,121 @@ TEST(BuildPlan, RefusalsShowStrangeNamesOnOneLine) {
               HasSubstr("two\\x0alines"));
 }
 
+TEST(BuildPlan, CopiesWhatTheFiltersLeaveOutInItsOwnType) {
+  Request request;
+  request.out_dtype = Dtype::f16;
+  request.include = {"e*", "norm", "head"};
+  request.exclude = {"embed"};
+  Catalog task = renamed(mixed_base(), "task");
+  task.tensors[0].shape = {11, 4};  // nobody looks at what is left out
+
+  const Plan plan = build_plan(request, mixed_base(), {task});
+
+  for (std::size_t number = 0; number < plan.tensors.size(); ++number) {
+    const Tensor& each = plan.tensors[number];
+    const bool is_merged = each.name == "norm" || each.name == "head";
+    EXPECT_EQ(each.role, is_merged ? Role::merge : Role::copy) << each.name;
+    EXPECT_EQ(plan.sources[1].extents[number].is_absent(), !is_merged) << each.name;
+    EXPECT_FALSE(plan.sources[0].extents[number].is_absent()) << each.name;
+  }
+  EXPECT_EQ(plan.merged, Elements{44});
+  EXPECT_THAT(names(plan, 0), ElementsAre("embed", "none"));
+  EXPECT_EQ(plan.groups[0].dtype, Dtype::bf16);
+}
+
+TEST(BuildPlan, TakesAModelsOtherTensorsWhereTheFiltersLeaveThemOut) {
+  Request request;
+  request.exclude = {"st?ay*"};
+  Catalog base = small("base");
+  base.tensors.push_back(tensor("stray", Dtype::f32, {1}));
+  Catalog task = small("task");
+  task.tensors.push_back(tensor("stray.too", Dtype::f32, {2}));
+
+  EXPECT_EQ(build_plan(request, base, {task}).tensors.size(), 4U);
+}
+
+TEST(BuildPlan, RefusesAFilterThatFitsNothing) {
+  for (const std::string filter : {"lm_haed", "A", "??", "*b*b"}) {
+    Request request;
+    request.exclude = {"a", filter};
+    try {
+      build_plan(request, small("models/base"), {small("task")});
+      ADD_FAILURE() << filter;
+    } catch (const base::Error& error) {
+      EXPECT_THAT(error.what(),
+                  HasSubstr("models/base: no tensor fits the filter `" + filter + "` of exclude"));
+    }
+  }
+}
+
+Catalog without(Catalog model, std::size_t number) {
+  model.tensors.erase(model.tensors.begin() + static_cast<std::ptrdiff_t>(number));
+  return model;
+}
+
+TEST(BuildPlan, LeavesAModelOutOfATensorThatItLacks) {
+  Request request;
+  request.missing = Missing::skip;
+
+  const Plan plan =
+      build_plan(request, small("base"), {without(small("first"), 2), small("second")});
+
+  EXPECT_EQ(plan.tensors[2].name, "c");
+  EXPECT_EQ(plan.tensors[2].role, Role::merge);
+  EXPECT_TRUE(plan.sources[1].extents[2].is_absent());
+  EXPECT_FALSE(plan.sources[2].extents[2].is_absent());
+  EXPECT_FALSE(plan.sources[1].extents[0].is_absent());
+}
+
+TEST(BuildPlan, CopiesTheBasesTensorThatAllModelsLack) {
+  Request request;
+  request.missing = Missing::skip;
+  request.out_dtype = Dtype::f32;
+  const std::vector<Catalog> tasks = {without(small("first"), 2), without(small("second"), 2)};
+
+  const Plan plan = build_plan(request, small("base"), tasks);
+  EXPECT_EQ(plan.tensors[2].role, Role::copy);
+  EXPECT_EQ(plan.groups[2].dtype, Dtype::bf16);
+  EXPECT_EQ(plan.merged, Elements{6});
+
+  request.has_base = false;  // then the first model is merged, be it alone
+  EXPECT_EQ(build_plan(request, small("base"), tasks).merged, Elements{11});
+}
+
+TEST(BuildPlan, GivesAModelTheBasesValuesOfATensorThatItLacks) {
+  Request request;
+  request.missing = Missing::base;
+  Catalog base = small("base");
+  base.files.insert(base.files.begin(), "base/first");
+  for (auto& each : base.tensors) each.file = 1;
+
+  const Plan plan = build_plan(request, base, {without(without(small("task"), 2), 0)});
+
+  EXPECT_THAT(plan.sources[1].files,
+              ElementsAre("task/model.safetensors", "base/model.safetensors"));
+  for (std::size_t number = 0; number < 3; ++number) {
+    const std::uint32_t file = plan.tensors[number].name == "b" ? 0 : 1;
+    EXPECT_EQ(plan.sources[1].extents[number].file, file) << number;
+    if (file == 1) {
+      EXPECT_EQ(plan.sources[1].extents[number].offset, plan.sources[0].extents[number].offset);
+      EXPECT_EQ(plan.sources[1].extents[number].dtype, plan.sources[0].extents[number].dtype);
+    }
+  }
+}
+
+TEST(BuildPlan, ReadsNothingOfAModelThatLacksATensor) {
+  Request request;
+  request.missing = Missing::skip;
+  const Plan all = build_plan(request, small("base"), {small("first"), small("second")});
+  const Plan some =
+      build_plan(request, small("base"), {without(small("first"), 2), small("second")});
+
+  EXPECT_EQ(shard_bytes(all, 0).read - shard_bytes(some, 0).read, Bytes{5 * 2});
+  const Segment all_of_c{2, {Elements{0}, Elements{5}}, Elements{0}};
+  EXPECT_EQ(source_bytes(some, 1, all_of_c), Bytes{0});
+  EXPECT_EQ(source_bytes(some, 2, all_of_c), Bytes{10});
+}
+
 TEST(BuildPlan, ReadAllReadsEveryTensorFromEverySource) {
   Request request;
   request.read_all = true;

@@ -32,6 +32,37 @@ struct Task {
   }
 };
 
+/// Layers of one model that a slice is made from.
+struct SliceSource {
+  std::string name;  ///< as the job file spells it; empty: the slice has no such source
+  std::string path;
+  std::uint64_t first_layer = 0;
+  std::uint64_t last_layer = 0;                       ///< the first that is not taken
+  std::map<std::string, method::Setting> parameters;  ///< of this source in this slice
+
+  template <class Archive>
+  void serialize(Archive& archive, unsigned /*version*/) {
+    archive& name& path& first_layer& last_layer& parameters;
+  }
+};
+
+/// Layers of the output in a row, merged from as many layers of each source.
+struct Slice {
+  SliceSource base;                  ///< without name: the merge has no base model
+  std::vector<SliceSource> sources;  ///< the models, in order: the first of them is the first task
+  std::map<std::string, method::Setting> parameters;  ///< of this slice: before those of the job
+
+  /// Local. Layers of the output.
+  [[nodiscard]] std::uint64_t layers() const {
+    return sources.front().last_layer - sources.front().first_layer;
+  }
+
+  template <class Archive>
+  void serialize(Archive& archive, unsigned /*version*/) {
+    archive& base& sources& parameters;
+  }
+};
+
 /// How the output files are laid out and what the MPI-IO library is told.
 struct OutputHints {
   /// Of datasets and of the ranks' shards in the file; a power of two, 512 B to 1 GiB.
@@ -61,7 +92,10 @@ struct Job {
   std::string method = "ties";  ///< method::find knows it
   std::string base_name;        ///< empty: the merge has no base model
   std::string base_path;
-  std::vector<Task> tasks;                            ///< without the base
+  std::vector<Task> tasks;  ///< without the base
+  /// Not empty: the output's layers from first to last. Then task t stands for source t of every
+  /// slice that has so many, under the name and path of its first.
+  std::vector<Slice> slices;
   std::map<std::string, method::Setting> parameters;  ///< by name: of the whole merge
   method::Rules rules;
   std::string signs_name;  ///< Elect::given: the checkpoint whose signs are taken
@@ -73,7 +107,7 @@ struct Job {
 
   template <class Archive>
   void serialize(Archive& archive, unsigned /*version*/) {
-    archive& file& text& method& base_name& base_path& tasks& parameters& rules& signs_name&
+    archive& file& text& method& base_name& base_path& tasks& slices& parameters& rules& signs_name&
         signs_path& nan;
     // Boost 1.74 does not know std::optional.
     bool has_out_dtype = out_dtype.has_value();

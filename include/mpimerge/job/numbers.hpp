@@ -27,6 +27,9 @@ Numbers numbers(const Job& job, const method::Description& method, std::string_v
 /// all digits; what stands before it tells one row of layers from another.
 std::vector<double> depths(const std::vector<std::string_view>& tensors);
 
+/// Local. The same of the output of a job: where it has slices, each is a row of layers of its own.
+std::vector<double> depths(const Job& job, const std::vector<std::string_view>& tensors);
+
 /// Local. A number that is the same for all tensors, of the merge or of one of its models
 /// (`task` < job.tasks.size()). Nothing if it depends on the tensor.
 std::optional<double> constant(const Job& job, std::string_view parameter,

@@ -18,8 +18,8 @@
 
 namespace mpimerge::merge {
 
-/// The raw bytes of one block of every source that it needs: all for tensors to merge, the base's
-/// for tensors to copy.
+/// The raw bytes of one block of every source that it needs: all that have the tensor for tensors to
+/// merge, the base's for tensors to copy.
 struct BlockData {
   std::size_t group = 0;
   base::ElementRange range;

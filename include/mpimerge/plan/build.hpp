@@ -12,6 +12,13 @@
 
 namespace mpimerge::plan {
 
+/// What becomes of a tensor that a model lacks.
+enum class Missing : std::uint8_t {
+  error,  ///< nothing: every model must have it
+  base,   ///< the model counts with the base's values
+  skip,   ///< it is merged from the other models
+};
+
 /// What a plan is made from, besides the headers of the checkpoints.
 struct Request {
   std::uint64_t ranks = 1;
@@ -19,16 +26,25 @@ struct Request {
   base::Bytes alignment{std::uint64_t{1} << 20};  ///< of shards in the output file; a power of two
   base::Bytes chunk{std::uint64_t{8} << 20};      ///< of output per rank and round
   base::Bytes chunk_memory{std::uint64_t{1} << 28};  ///< bounds what one chunk of all sources takes
+  bool has_base = true;                              ///< the first model is no model to merge
+  Missing missing = Missing::error;
+  /// Of tensors to merge: those whose name fits some filter of `include`, if it has any, and none of
+  /// `exclude`. All others are copied from the first model, in its type; the other models may have
+  /// them or not. A filter with one of `*?[` is a pattern for the whole name, any other a part of it.
+  std::vector<std::string> include;
+  std::vector<std::string> exclude;
   bool read_all = false;  ///< every tensor is read from every source and none is copied: for `diff`
 };
 
 /// Local. Checks that the models fit together and lays out the parameter space.
 ///
 /// @param base   order of its tensors is the order of the output
-/// @param tasks  in job order; each has exactly the base's tensors, with the same shapes; floating
-///               types may differ (the upcast to float32 is exact), all others must be the same
+/// @param tasks  in job order; each has exactly the base's tensors, but for those that the request
+///               lets it lack, with the same shapes; floating types may differ (the upcast to
+///               float32 is exact), all others must be the same
 /// Errors: Error{input} that names model and tensor: missing, unexpected, other shape, other kind
-/// of type, nothing floating in the base, more than an exbibyte in all models together.
+/// of type, nothing floating in the base, more than an exbibyte in all models together; or that
+/// names a filter which fits no tensor.
 /// Cost: O(tensors × models); memory for one extent (16 bytes) per tensor and model.
 Plan build_plan(const Request& request, const checkpoint::Catalog& base,
                 const std::vector<checkpoint::Catalog>& tasks);

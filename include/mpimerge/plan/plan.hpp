@@ -13,7 +13,7 @@ namespace mpimerge::plan {
 /// What happens to a tensor.
 enum class Role : std::uint8_t {
   merge,  ///< floating: takes part in the merge
-  copy,   ///< everything else: the base's bytes
+  copy,   ///< everything else, and what the job leaves out: the base's bytes
 };
 
 /// One tensor of the output.
@@ -55,6 +55,10 @@ struct Extent {
   static constexpr std::uint32_t kAbsent = UINT32_MAX;
   /// Local. Whether the checkpoint has no such tensor.
   [[nodiscard]] bool is_absent() const noexcept { return file == kAbsent; }
+  /// Local. What is read for each element; nothing of an absent tensor.
+  [[nodiscard]] std::uint64_t element_bytes() const {
+    return is_absent() ? 0 : base::element_bytes(dtype).value();
+  }
 
   template <class Archive>
   void serialize(Archive& archive, unsigned /*version*/) {
