@@ -77,6 +77,22 @@ def better_than_the_base(job):
     return check
 
 
+def equals_the_expected(job, name, tolerance):
+    """Of a tensor's largest entry; 0: bit for bit."""
+    def check(context):
+        merged, _ = merge(context, job)
+        for key, tensor in tensors.read_file(DIGITS / "expected" / f"{name}.safetensors").items():
+            wanted, found = tensor.float32(), merged.tensors[key].float32()
+            distance = abs(found - wanted).max() / abs(wanted).max()
+            expect(distance <= tolerance, f"{key} is {distance:.2g} of its largest entry off")
+    return check
+
+
+for job_name, expected_name, allowed in (
+        ("average", "average", 1e-6), ("task_arithmetic", "task_arithmetic_l0.4", 1e-6), ("fisher", "fisher", 1e-6),
+        ("regmean", "regmean", 1e-6), ("ties_multitask_signs", "ties_oracle_k20_l1", 1e-6)):
+    cases.add("digits", f"{job_name}-is-the-published-one", equals_the_expected(f"{job_name}.yaml", expected_name, allowed))
+
 for each in sorted(DIGITS.glob("*.yaml")):
     if each.name != "ties.yaml":
         cases.add("digits", f"{each.stem}-is-better-than-the-base", better_than_the_base(each.name))
