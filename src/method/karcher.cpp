@@ -37,6 +37,7 @@ double length(const Gram& gram, const std::vector<std::size_t>& members,
 // The Karcher mean of directions, as coefficients of them: all its steps stay in their span.
 std::vector<double> mean_direction(const Gram& gram, const std::vector<std::size_t>& members,
                                    int steps, double tolerance) {
+  constexpr double kLeastSine = 1e-7;  // what rounding makes of zero, and some more
   const std::size_t count = members.size();
   const double share = 1 / static_cast<double>(count);
   std::vector<double> mean(count, share);
@@ -54,7 +55,7 @@ std::vector<double> mean_direction(const Gram& gram, const std::vector<std::size
       const double c = cosine(gram, members, mean, i);
       const double angle = std::acos(c);
       // Opposite directions have no shortest way.
-      if (angle < tolerance || std::sin(angle) == 0) continue;
+      if (angle < tolerance || std::sin(angle) < kLeastSine) continue;
       tangent[i] = share * angle / std::sin(angle);
       along += tangent[i] * c;
     }

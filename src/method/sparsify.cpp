@@ -86,9 +86,8 @@ bool Sparsifier::rescales(const Tensor& tensor) {
 }
 
 float Sparsifier::density_scale(const Tensor& tensor, std::size_t model) const {
-  const double density = tensor.number(kDensity, model);
-  if (!rescales(tensor) || kind_ == Sparsify::by_rank || density <= 0) return 1;
-  return static_cast<float>(1 / density);
+  if (!rescales(tensor) || kind_ == Sparsify::by_rank) return 1;
+  return static_cast<float>(1 / tensor.number(kDensity, model));
 }
 
 void Sparsifier::look_at_rows(const Tensor& tensor, const Tile& tile) {

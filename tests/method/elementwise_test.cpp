@@ -215,6 +215,14 @@ TEST(Ram, CountsOnlyWhatIsAboveEpsilon) {
   EXPECT_EQ(merge_one(recipe), (Values{0.75F, 1}));
 }
 
+TEST(Ram, AmplifiesByTheShareOfWhatIsShared) {
+  // The first shares one and changes two alone; the second changes nothing alone.
+  const Recipe recipe{.method = "ramplus_tl",
+                      .tensors = {tensor_of({{1, 1, 2, 0}, {3, 0, 0, 0}}, {0, 0, 0, 0})},
+                      .of_merge = {{"r", 1}, {"alpha", 10}}};
+  EXPECT_EQ(merge_one(recipe), (Values{2, 1.5F, 3, 0}));
+}
+
 TEST(Elementwise, IsTheSameAtEveryCut) {
   for (const char* const method : {"linear", "average"}) {
     Recipe recipe{.method = method, .tensors = assorted_tensors(3, false)};

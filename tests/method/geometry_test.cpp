@@ -99,6 +99,23 @@ TEST(Nuslerp, AsksForWholeRowsOnlyWhereTheyAreVectors) {
   EXPECT_EQ(grain(false, false, Compat::mergekit), method::Grain::row);
 }
 
+TEST(Nuslerp, ColumnsAreTheRowsOfTheTransposedMatrix) {
+  Recipe columns = nuslerp_of(true, false, false, Compat::paper);
+  Recipe rows = nuslerp_of(true, false, true, Compat::paper);
+  TensorValues& transposed = rows.tensors[0];
+  transposed.shape = {4, 2};
+  const auto transpose = [](Values& values) {
+    const Values before = values;
+    for (std::size_t i = 0; i < 8; ++i) values[i % 4 * 2 + i / 4] = before[i];
+  };
+  transpose(transposed.base);
+  for (Values& model : transposed.models) transpose(model);
+  Values merged = merge_one(columns);
+  transpose(merged);
+  const Values of_rows = merge_one(rows);
+  expect_near(merged, Expected(of_rows.begin(), of_rows.end()), 1e-6);
+}
+
 TEST(Nuslerp, WeighsAlikeWhereWeightsCancel) {
   Recipe recipe{.method = "nuslerp", .tensors = {tensor_of({2}, {{2, 0}, {4, 0}})}};
   recipe.of_models = {{"weight", {1, -1}}};
@@ -152,7 +169,8 @@ TEST(Multislerp, AveragesVectorsWhoseDirectionsCancel) {
 }
 
 TEST(Multislerp, LeavesOneModelAsItIs) {
-  const Recipe recipe = multislerp_of(1, true, {0.3});
+  Recipe recipe = multislerp_of(1, true, {0.3});
+  recipe.of_merge["normalize_weights"] = 0;
   EXPECT_EQ(merge_one(recipe), recipe.tensors[0].models[0]);
 }
 
@@ -174,6 +192,11 @@ TEST(Karcher, TensorsOfZerosCountInTheNormOnly) {
   expect_near(
       merge_one({.method = "karcher", .tensors = {tensor_of({2}, {{3, 0}, {0, 0}, {0, 3}})}}),
       {2 * std::sqrt(0.5), 2 * std::sqrt(0.5)}, 1e-6);
+}
+
+TEST(Karcher, StartsFromTheFirstWhereDirectionsCancel) {
+  EXPECT_EQ(merge_one({.method = "karcher", .tensors = {tensor_of({2}, {{2, 0}, {-4, 0}})}}),
+            (Values{3, 0}));
 }
 
 TEST(Karcher, TinyTensorsAreAveragedAndDroppedUnderMergekit) {
@@ -207,6 +230,12 @@ TEST(ModelStock, EqualModelsAreTrusted) {
   const Recipe recipe{.method = "model_stock",
                       .tensors = {tensor_of({2}, {{3, 5}, {3, 5}}, {1, 1})}};
   expect_near(merge_one(recipe), {3, 5}, 1e-6);
+}
+
+TEST(ModelStock, AModelThatIsTheBaseIsNotTrusted) {
+  const Recipe recipe{.method = "model_stock",
+                      .tensors = {tensor_of({2}, {{1, 1}, {3, 5}}, {1, 1})}};
+  EXPECT_EQ(merge_one(recipe), (Values{1, 1}));
 }
 
 TEST(ModelStock, LeavesATensorThatOneModelHasAsItIs) {

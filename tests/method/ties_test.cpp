@@ -210,6 +210,21 @@ TEST(Ties, ElectsByEachRule) {
   EXPECT_EQ(merge_one(given), (Values{-1, 4, -1}));
 }
 
+TEST(Ties, GivenSignsAreThoseOfADifferenceFromTheBase) {
+  Recipe recipe = tie_of_signs(SignTie::majority, {{4}, {-1}});
+  recipe.rules.elect = Elect::given;
+  recipe.tensors[0] = {.name = "t", .shape = {1}, .models = {{6}, {1}}, .base = {2}, .signs = {1}};
+  EXPECT_EQ(merge_one(recipe), Values{1});
+}
+
+TEST(Ties, BreaksTiesOfCountsToo) {
+  Recipe recipe = tie_of_signs(SignTie::positive, {{4, -1}, {-5, -1}});
+  recipe.rules.elect = Elect::count;
+  EXPECT_EQ(merge_one(recipe), (Values{4, -1}));
+  recipe.rules.sign_tie = SignTie::majority;
+  EXPECT_EQ(merge_one(recipe), (Values{-5, -1}));
+}
+
 TEST(Ties, ATaskVectorOfZerosHasNoShares) {
   Recipe recipe = tie_of_signs(SignTie::majority, {{4, -1}, {0, 0}});
   for (const Elect rule : {Elect::normfrac, Elect::normmass}) {
@@ -245,6 +260,12 @@ TEST(Ties, AggregatesByEachRule) {
   EXPECT_EQ(merged(Aggregate::disjoint_max, Elect::none), (Values{-4, -4}));
   // All that are not zero.
   EXPECT_EQ(merged(Aggregate::disjoint_mean, Elect::none), (Values{-2.0F / 3, -1.0F / 3}));
+}
+
+TEST(Ties, GivesWhatIsNotDisjointTheElectedSign) {
+  Recipe recipe = tie_of_signs(SignTie::positive, {{3}, {-2}, {-2}});
+  recipe.rules.aggregate = Aggregate::magnitude;
+  EXPECT_EQ(merge_one(recipe), Values{-3});
 }
 
 TEST(Ties, DividesByTheWeightsThatAgree) {
@@ -304,6 +325,15 @@ TEST(Breadcrumbs, DropsNoOutlierWhereThereAreTooFewValues) {
   EXPECT_EQ(merge_one(recipe), (Values{0, 0, 0, 0}));
 }
 
+TEST(Breadcrumbs, KeepsAllWhereNothingIsToBeDropped) {
+  Recipe recipe{.method = "breadcrumbs", .tensors = {tensor_of({{1, -3, 2, 4}})}};
+  recipe.of_merge = {{"density", 1}};
+  for (const Compat compat : {Compat::paper, Compat::mergekit}) {
+    recipe.rules.compat = compat;
+    EXPECT_EQ(merge_one(recipe), recipe.tensors[0].models[0]);
+  }
+}
+
 TEST(Breadcrumbs, DropsFewerOutliersBeforeItKeepsFewerThanAsked) {
   Recipe recipe{.method = "breadcrumbs",
                 .tensors = {tensor_of({{1, -3, 2, 4, 6, 5, 7, 8, 10, 9}})}};
@@ -355,6 +385,7 @@ TEST(Random, MayRescaleByTheProbability) {
   const Values merged = merge_one(recipe);
   for (std::size_t i = 0; i < merged.size(); ++i)
     ASSERT_TRUE(merged[i] == 0 || merged[i] == 4 * delta[i]);
+  EXPECT_NEAR(kept_share(merged), 0.25, 0.02);
   // Each by its own: the smallest of a row with 0.1 and the largest with 0.4.
   recipe.method = "della_linear";
   const Values by_rank = merge_one(recipe);
