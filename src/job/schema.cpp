@@ -142,6 +142,7 @@ class JobReader {
     read_base();
     read_models();
     read_types(root_, job_);
+    read_tensors();
     inputs_.claim("elect", job_.signs_path);
     inputs_.claim("base_model", job_.base_path);
     read_outputs();
@@ -302,6 +303,31 @@ class JobReader {
     if (method_ == nullptr) return;
     for (const method::Parameter& parameter : method_->parameters)
       section.refuse({parameter.name}, why);
+  }
+
+  void read_tensors() {
+    if (const auto value = root_.find("include")) read_filters(*value, job_.include);
+    if (const auto value = root_.find("exclude")) read_filters(*value, job_.exclude);
+    const auto value = root_.find("missing");
+    if (!value) return;
+    value->read_choice(
+        job_.missing,
+        {{"error", Missing::error}, {"base", Missing::base}, {"skip", Missing::skip}});
+    if (job_.missing == Missing::base && job_.base_name.empty() &&
+        (method_ == nullptr || method_->base != method::Base::needed))
+      value->fault("found `base` in a job without base_model; expected error or skip");
+  }
+
+  static void read_filters(const Value& value, std::vector<std::string>& filters) {
+    constexpr std::string_view kExpected =
+        "a part of tensors' names, a pattern with *, or a list of them";
+    const auto read = [&](const Value& item) {
+      if (auto filter = item.text(kExpected)) filters.push_back(std::move(*filter));
+    };
+    if (value.node().kind != Node::Kind::list) return read(value);
+    const auto items = value.items(kExpected);
+    if (!items) return;
+    for (const Value& item : *items) read(item);
   }
 
   void read_outputs() {

@@ -4,6 +4,7 @@
 #include <array>
 #include <map>
 #include <system_error>
+#include <utility>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -66,6 +67,33 @@ void replace_dtypes(ordered_json& config, std::string_view dtype) {
   }
 }
 
+// Nothing if it is no object, or nested too deeply: what is done with it takes stack for every level.
+std::optional<ordered_json> parse_config(std::string_view config) {
+  constexpr int kDeepest = 64;
+  bool too_deep = false;
+  const auto take = [&](int depth, ordered_json::parse_event_t, ordered_json&) {
+    too_deep = too_deep || depth > kDeepest;
+    return depth <= kDeepest;
+  };
+  auto json = ordered_json::parse(config, take, false);
+  if (too_deep || !json.is_object()) return std::nullopt;
+  return json;
+}
+
+void replace_layers(ordered_json& config, const std::vector<std::uint64_t>& layers) {
+  for (const char* key : {"num_hidden_layers", "n_layer", "n_layers", "num_layers"}) {
+    if (config.contains(key)) config[key] = layers.size();
+  }
+  const auto types = config.find("layer_types");
+  if (types == config.end() || !types->is_array()) return;
+  ordered_json chosen = ordered_json::array();
+  for (const std::uint64_t layer : layers) {
+    // Of a layer that this model does not have it says nothing.
+    if (layer < types->size()) chosen.push_back((*types)[layer]);
+  }
+  *types = std::move(chosen);
+}
+
 }  // namespace
 
 bool is_companion(std::string_view name) {
@@ -112,18 +140,21 @@ std::optional<base::Dtype> torch_dtype(const Hdf5Layout& layout) {
 }
 
 std::optional<std::string> with_torch_dtype(std::string_view config, base::Dtype dtype) {
-  // What follows takes stack for every level.
-  constexpr int kDeepest = 64;
-  bool too_deep = false;
-  const auto take = [&](int depth, ordered_json::parse_event_t, ordered_json&) {
-    too_deep = too_deep || depth > kDeepest;
-    return depth <= kDeepest;
-  };
-  auto json = ordered_json::parse(config, take, false);
-  if (too_deep || !json.is_object()) return std::nullopt;
-  json["torch_dtype"] = torch_name(dtype);
-  replace_dtypes(json, torch_name(dtype));
-  return json.dump(2) + "\n";
+  auto json = parse_config(config);
+  if (!json) return std::nullopt;
+  (*json)["torch_dtype"] = torch_name(dtype);
+  replace_dtypes(*json, torch_name(dtype));
+  return json->dump(2) + "\n";
+}
+
+std::optional<std::string> with_layers(std::string_view config,
+                                       const std::vector<std::uint64_t>& layers) {
+  auto json = parse_config(config);
+  if (!json) return std::nullopt;
+  replace_layers(*json, layers);
+  const auto text = json->find("text_config");
+  if (text != json->end() && text->is_object()) replace_layers(*text, layers);
+  return json->dump(2) + "\n";
 }
 
 }  // namespace mpimerge::output

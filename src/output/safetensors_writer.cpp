@@ -131,6 +131,7 @@ struct SafetensorsWriter::State {
   void make_file(std::size_t number) const;
   void copy_companions() const;
   void copy_companion(const path& from, const std::string& companion) const;
+  bool adapt_config(std::string& text) const;
   void check_partial() const;
   void check_file(std::size_t number) const;
   void write_piece(const Stretch& piece, std::span<const std::byte> data);
@@ -229,6 +230,14 @@ void SafetensorsWriter::State::copy_companions() const {
     copy_companion(*options.companions, companion);
 }
 
+// false: it cannot be read.
+bool SafetensorsWriter::State::adapt_config(std::string& text) const {
+  auto changed = options.torch_dtype ? with_torch_dtype(text, *options.torch_dtype) : text;
+  if (changed && !options.layers.empty()) changed = with_layers(*changed, options.layers);
+  if (changed) text = std::move(*changed);
+  return changed.has_value();
+}
+
 void SafetensorsWriter::State::copy_companion(const path& from,
                                               const std::string& companion) const {
   const path source = from / companion;
@@ -241,15 +250,11 @@ void SafetensorsWriter::State::copy_companion(const path& from,
   }
   std::string text(bytes.value(), '\0');
   base::read_exactly(opened, source, base::Bytes{}, std::as_writable_bytes(std::span(text)));
-  if (companion == kConfigFile && options.torch_dtype) {
-    if (const auto changed = with_torch_dtype(text, *options.torch_dtype)) {
-      text = *changed;
-    } else {
-      base::log().warn(
-          "{}: is not a JSON object, or is nested deeper than any, so it is copied as it is; its "
-          "torch_dtype may be wrong",
-          source.string());
-    }
+  if (companion == kConfigFile && !adapt_config(text)) {
+    base::log().warn(
+        "{}: is not a JSON object, or is nested deeper than any, so it is copied as it is; its "
+        "torch_dtype may be wrong",
+        source.string());
   }
   write_text_file(partial / companion, text);
 }

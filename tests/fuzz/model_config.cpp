@@ -14,5 +14,8 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
                 "what was changed is a configuration of the output's type");
   fuzz::require(output::with_torch_dtype(*changed, base::Dtype::bf16) == changed,
                 "there is nothing more to change");
+  const auto stacked = output::with_layers(*changed, {1, 0, 7});
+  fuzz::require(stacked && output::with_torch_dtype(*stacked, base::Dtype::bf16) == stacked,
+                "other layers leave the type as it is");
   return 0;
 }

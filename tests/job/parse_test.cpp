@@ -279,6 +279,15 @@ TEST(ParseJob, TakesTheBaseOfTheFirstSliceWhereTheJobNamesNone) {
   EXPECT_EQ(job.base_path, "dir/base");
 }
 
+TEST(ParseJob, ReadsWhichTensorsToMerge) {
+  const Job job = parse(with("include: [mlp, \"*.attn.*\"]\nexclude: lm_head\nmissing: skip\n"));
+  EXPECT_THAT(job.include, ElementsAre("mlp", "*.attn.*"));
+  EXPECT_THAT(job.exclude, ElementsAre("lm_head"));
+  EXPECT_EQ(job.missing, Missing::skip);
+  EXPECT_EQ(parse(with("missing: base\n")).missing, Missing::base);
+  EXPECT_EQ(parse(std::string(kSmallest)).missing, Missing::error);
+}
+
 TEST(ParseJob, KnowsTheNamesThatMergekitAndSafetensorsHaveForTypes) {
   const std::vector<std::pair<std::string, base::Dtype>> cases = {
       {"float32", base::Dtype::f32},

@@ -152,5 +152,33 @@ TEST(WithTorchDtype, LeavesWhatIsNoJsonObjectToTheCaller) {
     EXPECT_FALSE(with_torch_dtype(text, Dtype::f32)) << text;
 }
 
+TEST(WithLayers, SetsTheirNumberByWhicheverNameAndTheirTypes) {
+  EXPECT_EQ(with_layers(R"({"num_hidden_layers": 2, "size": 2, "layer_types": ["a", "b"],
+      "text_config": {"n_layer": 2}, "vision_config": {"num_hidden_layers": 2}})",
+                        {1, 0, 1}),
+            R"({
+  "num_hidden_layers": 3,
+  "size": 2,
+  "layer_types": [
+    "b",
+    "a",
+    "b"
+  ],
+  "text_config": {
+    "n_layer": 3
+  },
+  "vision_config": {
+    "num_hidden_layers": 2
+  }
+}
+)");
+}
+
+TEST(WithLayers, AddsNothingAndPassesOverLayersThatTheConfigurationDoesNotKnow) {
+  EXPECT_EQ(with_layers(R"({"layer_types": ["a"], "text_config": 1})", {5, 0}),
+            "{\n  \"layer_types\": [\n    \"a\"\n  ],\n  \"text_config\": 1\n}\n");
+  EXPECT_FALSE(with_layers("[]", {0}));
+}
+
 }  // namespace
 }  // namespace mpimerge::output

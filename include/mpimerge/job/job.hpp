@@ -16,6 +16,13 @@ namespace mpimerge::job {
 /// What a NaN or infinity in an input does.
 enum class NanPolicy : std::uint8_t { error, allow };
 
+/// What becomes of a tensor that a model lacks.
+enum class Missing : std::uint8_t {
+  error,  ///< the merge does not begin
+  base,   ///< the model counts with the base's values
+  skip,   ///< it is merged from the other models
+};
+
 /// One task model of the merge, in job order.
 struct Task {
   std::string name;  ///< as the job file spells it
@@ -101,6 +108,11 @@ struct Job {
   std::string signs_name;  ///< Elect::given: the checkpoint whose signs are taken
   std::string signs_path;
   NanPolicy nan = NanPolicy::error;
+  Missing missing = Missing::error;
+  /// Filters of tensors' names: of those to merge some of `include`, if it has any, and none of
+  /// `exclude`. All others are the base's, or the first model's where there is no base.
+  std::vector<std::string> include;
+  std::vector<std::string> exclude;
   std::optional<base::Dtype> out_dtype;  ///< nothing: each tensor keeps the base model's type
   std::vector<std::string> outputs;  ///< resolved against the job file's directory; may be empty
   OutputHints output_hints;
@@ -108,7 +120,7 @@ struct Job {
   template <class Archive>
   void serialize(Archive& archive, unsigned /*version*/) {
     archive& file& text& method& base_name& base_path& tasks& slices& parameters& rules& signs_name&
-        signs_path& nan;
+        signs_path& nan& missing& include& exclude;
     // Boost 1.74 does not know std::optional.
     bool has_out_dtype = out_dtype.has_value();
     base::Dtype dtype = out_dtype.value_or(base::Dtype::f32);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -40,5 +41,12 @@ std::optional<base::Dtype> torch_dtype(const Hdf5Layout& layout);
 /// stands; in the parts of a model of several (`text_config`, ...) both only where they stand.
 /// @return nothing if the text is not a JSON object
 std::optional<std::string> with_torch_dtype(std::string_view config, base::Dtype dtype);
+
+/// Local. The text of a config.json for other layers: their number, by whichever name it stands
+/// there, and what it says of each in `layer_types`; in `text_config` too.
+/// @param layers  of the output, each by its number in the model that the configuration is of
+/// @return nothing if the text is not a JSON object
+std::optional<std::string> with_layers(std::string_view config,
+                                       const std::vector<std::uint64_t>& layers);
 
 }  // namespace mpimerge::output

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -27,6 +28,8 @@ struct SafetensorsOptions {
   std::optional<std::filesystem::path> companions;
   /// What the copy of config.json is to name; nothing: it stays as it is.
   std::optional<base::Dtype> torch_dtype;
+  /// Layers that the copy of config.json is to be about, as of `with_layers`; empty: all, as they are.
+  std::vector<std::uint64_t> layers;
   std::map<std::string, std::string> texts;  ///< further files by name: the model card
 };
 
