@@ -69,7 +69,7 @@ class RegMean final : public Method {
     if (tensor.shape.size() != 2) return;
     std::size_t found = 0;
     for (std::size_t model = 0; model < tensor.models; ++model)
-      found += has_gram(tensor, model) ? 1 : 0;
+      found += has_gram(tensor, model) ? 1U : 0U;
     if (found == 0) return;
     if (found < tensor.models) {
       throw base::Error(
