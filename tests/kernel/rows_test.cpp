@@ -1,5 +1,6 @@
 #include "mpimerge/kernel/rows.hpp"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdint>
@@ -16,14 +17,16 @@ namespace {
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-// Values of all kinds; a length that is no multiple of any vector's.
-std::vector<float> some(std::uint32_t state) {
+// Values of all kinds, elsewhere for each seed; a length that is no multiple of any vector's.
+std::vector<float> some(std::uint32_t seed) {
+  std::uint32_t state = seed;
   std::vector<float> values{0, -0.0F, 1, -1, kNaN, kInfinity, -kInfinity, 1e-40F};
   while (values.size() < 203) {
     state = state * 1664525U + 1013904223U;
     const auto number = static_cast<float>(static_cast<std::int32_t>(state) >> 28);
     values.push_back(number / 4);
   }
+  std::rotate(values.begin(), values.end() - 3 * static_cast<std::ptrdiff_t>(seed), values.end());
   return values;
 }
 
