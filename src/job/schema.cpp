@@ -226,11 +226,8 @@ class JobReader {
     }
     job_.slices = read_slices(value, {*method_, job_.rules, job_.parameters, base_, directory_});
     job_.tasks = tasks_of(job_.slices);
+    take_base_of_slices(value);
     for (const Slice& slice : job_.slices) {
-      if (job_.base_name.empty() && !slice.base.name.empty()) {
-        job_.base_name = slice.base.name;
-        job_.base_path = slice.base.path;
-      }
       inputs_.claim("slices", slice.base.path);
       for (const SliceSource& source : slice.sources) inputs_.claim("slices", source.path);
     }
@@ -243,6 +240,20 @@ class JobReader {
           "model; trim_scope: tensor trims each tensor by itself");
       break;
     }
+  }
+
+  /// All slices have a base or none has. Where it is nothing to the method, the job has none.
+  void take_base_of_slices(const Value& value) {
+    if (job_.slices.empty()) return;
+    const SliceSource& first = job_.slices.front().base;
+    for (const Slice& slice : job_.slices) {
+      if (slice.base.name.empty() == first.name.empty()) continue;
+      return value.fault(
+          "found slices with a base and others without; expected base_model at the top of the job");
+    }
+    if (!first.name.empty() && !job_.base_name.empty()) return;
+    job_.base_name = first.name;
+    job_.base_path = first.path;
   }
 
   void check_number(const Value& models) {

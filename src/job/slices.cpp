@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -182,12 +183,16 @@ std::vector<Slice> read_slices(const Value& value, const SliceContext& context) 
 
 std::vector<Task> tasks_of(const std::vector<Slice>& slices) {
   std::vector<Task> tasks;
+  std::vector<std::set<std::string>> names;
   for (const Slice& slice : slices) {
-    for (std::size_t number = tasks.size(); number < slice.sources.size(); ++number) {
-      Task task;
-      task.name = slice.sources[number].name;
-      task.path = slice.sources[number].path;
-      tasks.push_back(std::move(task));
+    tasks.resize(std::max(tasks.size(), slice.sources.size()));
+    names.resize(tasks.size());
+    for (std::size_t number = 0; number < slice.sources.size(); ++number) {
+      const SliceSource& source = slice.sources[number];
+      if (!names[number].insert(source.name).second) continue;
+      Task& task = tasks[number];
+      task.name += (task.name.empty() ? "" : ", ") + source.name;
+      if (task.path.empty()) task.path = source.path;
     }
   }
   return tasks;

@@ -26,7 +26,8 @@ struct SliceContext {
 /// The base is one of the sources, or gives the same layers as the first of them.
 std::vector<Slice> read_slices(const Value& value, const SliceContext& context);
 
-/// Local. The tasks that slices stand for: as many as the slice with most sources has.
+/// Local. The tasks that slices stand for: as many as the slice with most sources has, each named
+/// after all models that its layers come from.
 std::vector<Task> tasks_of(const std::vector<Slice>& slices);
 
 }  // namespace mpimerge::job

@@ -461,6 +461,12 @@ INSTANTIATE_TEST_SUITE_P(
              "merge_method: ties\nslices:\n  - sources: [{model: a, layer_range: [0, 1]}]\n",
              3,
              {": slices.0.sources: ", "has no base", "ties cannot do without"}},
+        Case{"SlicesWithABaseHereAndThere",
+             "merge_method: tasks_or_models\nslices:\n"
+             "  - sources: [{model: a, layer_range: [0, 1]}]\n    base_model: base\n"
+             "  - sources: [{model: a, layer_range: [0, 1]}]\n",
+             2,
+             {": slices: ", "with a base and others without"}},
         Case{"SlicesOfAMethodWithFiles",
              "merge_method: with_files\nslices:\n  - sources: [{model: a, layer_range: [0, 1]}]\n",
              2,

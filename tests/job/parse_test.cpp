@@ -243,6 +243,7 @@ dtype: float32
   EXPECT_EQ(job.slices[1].sources[0].last_layer, 32U);
   EXPECT_EQ(job.slices[0].base.name, "");
   ASSERT_EQ(job.tasks.size(), 1U);
+  EXPECT_EQ(job.tasks[0].name, "a, b");
   EXPECT_EQ(job.tasks[0].path, "dir/a");
   EXPECT_EQ(job.base_name, "");
   EXPECT_EQ(constant(job, "scale", 0), std::nullopt);
@@ -270,6 +271,14 @@ parameters:
   EXPECT_EQ(job.slices[1].base.last_layer, 6U);
   EXPECT_EQ(job.slices[2].base.name, "other");
   EXPECT_EQ(job.base_name, "base");
+}
+
+TEST(ParseJob, HasNoBaseInSlicesWhereTheMethodKnowsNone) {
+  const Job job = parse(
+      "merge_method: passes\nbase_model: a\nslices:\n"
+      "  - sources: [{model: a, layer_range: [0, 1]}]\n");
+  EXPECT_EQ(job.base_name, "");
+  EXPECT_EQ(job.tasks.size(), 1U);
 }
 
 TEST(ParseJob, TakesTheBaseOfTheFirstSliceWhereTheJobNamesNone) {

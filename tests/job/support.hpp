@@ -22,7 +22,7 @@ inline constexpr std::string_view kSmallest =
     "  - model: math\n";
 
 /// Local. Methods for these tests: `ties`, as long as the registry has none, one of a base and a
-/// model, one of a model alone, one with files beside its models and no need of a base.
+/// model, one of a model alone, one that may do without a base, one with files beside its models and no need of a base.
 inline bool add_methods() {
   using method::Parameter;
   const auto add = [](const method::Description& description) {
@@ -53,6 +53,10 @@ inline bool add_methods() {
   passes.most_models = 1;
   passes.parameters = {{.name = "scale", .of = Parameter::Of::model, .fallback = 1}};
   add(passes);
+  method::Description tasks_or_models;
+  tasks_or_models.name = "tasks_or_models";
+  tasks_or_models.base = method::Base::optional;
+  add(tasks_or_models);
   method::Description with_files;
   with_files.name = "with_files";
   with_files.base = method::Base::optional;

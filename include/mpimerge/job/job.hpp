@@ -101,7 +101,7 @@ struct Job {
   std::string base_path;
   std::vector<Task> tasks;  ///< without the base
   /// Not empty: the output's layers from first to last. Then task t stands for source t of every
-  /// slice that has so many, under the name and path of its first.
+  /// slice that has so many; its path is that of the first.
   std::vector<Slice> slices;
   std::map<std::string, method::Setting> parameters;  ///< by name: of the whole merge
   method::Rules rules;
