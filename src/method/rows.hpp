@@ -9,7 +9,7 @@ namespace mpimerge::method {
 
 /// Elements that are worked on at once: few enough that all rows of some models stay in the
 /// first-level cache.
-inline constexpr std::size_t kStrip = 512;
+inline constexpr std::size_t kStrip = 1024;
 
 /// Local. Calls `visit(begin, elements)` for every strip of [begin, end).
 template <class Visit>

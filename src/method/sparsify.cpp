@@ -63,18 +63,14 @@ std::vector<Method::Rank> Sparsifier::ranks(const Tensor& tensor) const {
   return list;
 }
 
-void Sparsifier::limit(const Tensor& tensor, std::size_t model, kernel::Kept& kept) const {
-  if (trims_model()) {
-    kept.low = limit_of(tensor.model_facts[tensor.numbers[model]]);
-    return;
-  }
+kernel::Kept Sparsifier::range(const Tensor& tensor, std::size_t model) const {
+  if (trims_model()) return {.low = limit_of(tensor.model_facts[tensor.numbers[model]])};
   const Places limits = places(tensor, model);
+  if (limits.keeps_nothing) return {.low = 1, .high = 0};
+  kernel::Kept kept;
   if (limits.low > 0) kept.low = limit_of(tensor.facts[model]);
   if (limits.high > 0) kept.high = limit_of(tensor.facts[tensor.models + model]);
-  if (limits.keeps_nothing) {
-    kept.low = 1;
-    kept.high = 0;
-  }
+  return kept;
 }
 
 bool Sparsifier::rescales(const Tensor& tensor) {
@@ -118,9 +114,10 @@ void Sparsifier::keep(const Tensor& tensor, const Tile& tile, std::size_t model,
   const float* const base = tile.base + begin;
   const float* const values = tile.models[model] + begin;
   const double density = tensor.number(kDensity, model);
-  kernel::Kept kept{.scale = scale, .weight = weight};
   const bool by_range = kind_ == Sparsify::magnitude || kind_ == Sparsify::outliers;
-  if (by_range) limit(tensor, model, kept);
+  kernel::Kept kept = by_range ? range(tensor, model) : kernel::Kept{};
+  kept.scale = scale;
+  kept.weight = weight;
   if (by_range || density >= 1) return kernel::keep_range(kept, values, base, elements, row);
 
   random_.resize(std::max(random_.size(), elements));

@@ -43,6 +43,9 @@ class Sparsifier {
   /// itself, element by element.
   [[nodiscard]] float density_scale(const Tensor& tensor, std::size_t model) const;
 
+  /// Local. Magnitudes that are kept, where magnitudes decide.
+  [[nodiscard]] kernel::Kept range(const Tensor& tensor, std::size_t model) const;
+
   /// Local. Values of a model's task vector: w·(scale·δ) where it is kept, else 0.
   /// @param row  [elements], of the tile's from `begin` on
   void keep(const Tensor& tensor, const Tile& tile, std::size_t model, float scale, float weight,
@@ -63,7 +66,6 @@ class Sparsifier {
     return kind_ == Sparsify::magnitude && rules_.trim_scope == TrimScope::model;
   }
   [[nodiscard]] Places places(const Tensor& tensor, std::size_t model) const;
-  void limit(const Tensor& tensor, std::size_t model, kernel::Kept& kept) const;
 
   Sparsify kind_;
   Rules rules_;

@@ -93,18 +93,23 @@ TEST(Ties, HasAnotherDensityUnderMergekit) {
   EXPECT_EQ(bits_of(merge_in_memory(recipe)), bits_of(merge_in_memory(dense)));
 }
 
-TEST(Ties, AgreesWithTheReferenceBitForBit) {
-  const std::map<Aggregate, reference::Disjoint> rules{
-      {Aggregate::disjoint_mean, reference::Disjoint::mean},
-      {Aggregate::disjoint_sum, reference::Disjoint::sum},
-      {Aggregate::disjoint_max, reference::Disjoint::max}};
+// Equal magnitudes and exact zeros: what trims keep together and sums cancel.
+TensorValues coarse_tensor() {
   TensorValues tensor = assorted_tensors(6, true).front();
-  // Equal magnitudes and exact zeros: what trims keep together and sums cancel.
   for (Values& model : tensor.models) {
     for (std::size_t i = 0; i < model.size(); i += 3)
       model[i] = tensor.base[i] + (model[i] > tensor.base[i] ? 0.25F : -0.25F);
     for (std::size_t i = 0; i < model.size(); i += 10) model[i] = tensor.base[i];
   }
+  return tensor;
+}
+
+TEST(Ties, AgreesWithTheReferenceBitForBit) {
+  const std::map<Aggregate, reference::Disjoint> rules{
+      {Aggregate::disjoint_mean, reference::Disjoint::mean},
+      {Aggregate::disjoint_sum, reference::Disjoint::sum},
+      {Aggregate::disjoint_max, reference::Disjoint::max}};
+  const TensorValues tensor = coarse_tensor();
   for (const auto& [aggregate, disjoint] : rules) {
     for (const double density : {0.1, 0.5, 1.0}) {
       Recipe recipe{.method = "ties", .tensors = {tensor}};
@@ -124,6 +129,24 @@ TEST(Ties, AgreesWithTheReferenceBitForBit) {
       const auto expected = reference::ties(tensor.base, tasks, disjoint, majority, 0.7F);
       EXPECT_EQ(bits_of(merge_in_memory(recipe)), bits_of({expected.merged}))
           << "density " << density;
+    }
+  }
+}
+
+TEST(Ties, IsTheSameWhetherTheKernelDoesItOrNot) {
+  // A density that drops nothing rescales by 1; only where something may be rescaled all the
+  // steps are taken one by one.
+  for (const SignTie sign_tie : {SignTie::majority, SignTie::positive}) {
+    for (const Aggregate aggregate :
+         {Aggregate::disjoint_mean, Aggregate::disjoint_sum, Aggregate::disjoint_max}) {
+      Recipe recipe{.method = "ties", .tensors = {coarse_tensor()}};
+      recipe.of_merge = {{"density", 0.9999}, {"lambda", 0.7}, {"rescale", 0}};
+      recipe.of_models = {{"weight", {1, 0.5, -0.3, 1, 2, 0.1}}};
+      recipe.rules.aggregate = aggregate;
+      recipe.rules.sign_tie = sign_tie;
+      const auto plain = bits_of(merge_in_memory(recipe));
+      recipe.of_merge["rescale"] = 1;
+      EXPECT_EQ(bits_of(merge_in_memory(recipe)), plain);
     }
   }
 }
