@@ -189,18 +189,22 @@ missing: {missing}
 
 
 @cases.case("tensors")
-def ties_over_the_whole_model_does_without_what_a_model_lacks(context):
+def ties_trims_what_each_model_has(context):
     base, a, b = model(1, 2), model(2, 2), model(3, 2)
     lacking = {name: tensor for name, tensor in a.items() if "norm" not in name}
     write(context, base=base, a=lacking, b=b)
-    found, _ = merge(context, """merge_method: ties
+    text = """merge_method: ties
 base_model: base
 models: [{model: a}, {model: b}]
 parameters: {density: 1}
 missing: skip
-""")
+"""
+    found, _ = merge(context, text + "trim_scope: tensor\n")
     name = "model.norm.weight"
     expect(np.array_equal(found[name], b[name].float32()), f"{found[name]}")
+    (context.directory / "job.yaml").write_text(text)
+    outcome = context.run("merge", "job.yaml", "--output", "no.h5")
+    expect(outcome.code == 3 and "trim_scope: tensor" in outcome.err, outcome.describe())
 
 
 @cases.case("references")
