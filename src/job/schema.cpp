@@ -231,8 +231,13 @@ class JobReader {
       inputs_.claim("slices", slice.base.path);
       for (const SliceSource& source : slice.sources) inputs_.claim("slices", source.path);
     }
-    if (!concerns("trim_scope", *method_) || job_.rules.trim_scope == method::TrimScope::tensor)
-      return;
+    if (!trims_model()) return;
+    if (!job_.slices_are_even()) {
+      return value.fault(
+          "found slices of unlike numbers of sources; expected as many in each, because the trim "
+          "is "
+          "over whole models; trim_scope: tensor trims each tensor by itself");
+    }
     for (std::size_t task = 0; task < job_.tasks.size(); ++task) {
       if (constant(job_, "density", task)) continue;
       value.fault(
@@ -240,6 +245,11 @@ class JobReader {
           "model; trim_scope: tensor trims each tensor by itself");
       break;
     }
+  }
+
+  [[nodiscard]] bool trims_model() const {
+    return method_ != nullptr && concerns("trim_scope", *method_) &&
+           job_.rules.trim_scope == method::TrimScope::model;
   }
 
   /// All slices have a base or none has. Where it is nothing to the method, the job has none.
@@ -327,6 +337,11 @@ class JobReader {
     if (job_.missing == Missing::base && job_.base_name.empty() &&
         (method_ == nullptr || method_->base != method::Base::needed))
       value->fault("found `base` in a job without base_model; expected error or skip");
+    if (job_.missing == Missing::skip && trims_model()) {
+      value->fault(
+          "found `skip`; expected error or base, because the trim is over whole models; "
+          "trim_scope: tensor trims each tensor by itself");
+    }
   }
 
   static void read_filters(const Value& value, std::vector<std::string>& filters) {

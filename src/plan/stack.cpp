@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 #include <string_view>
+#include <tuple>
 #include <utility>
 
 #include <fmt/format.h>
@@ -125,6 +126,11 @@ Catalog stack_layers(const std::string& path, const std::vector<LayerRange>& ran
   for (const LayerRange& range : ranges) stack.add_layers(range);
   stack.add_others(ranges.back().catalog, false);
   Catalog stacked = stack.take();
+  std::sort(stacked.tensors.begin(), stacked.tensors.end(),
+            [](const TensorInfo& a, const TensorInfo& b) {
+              return std::tie(a.file, a.offset, a.bytes, a.name) <
+                     std::tie(b.file, b.offset, b.bytes, b.name);
+            });
   if (ranges.front().catalog != nullptr) stacked.metadata = ranges.front().catalog->metadata;
   return stacked;
 }

@@ -399,6 +399,10 @@ INSTANTIATE_TEST_SUITE_P(
              7,
              {": exclude.1: ", "found a list of 1"}},
         Case{"MissingWrong", with("missing: ignore\n"), 5, {"one of error, base, skip"}},
+        Case{"MissingFromAWholeModel",
+             with("missing: skip\n"),
+             5,
+             {": missing: ", "found `skip`", "error or base", "trim_scope: tensor"}},
         Case{"MissingFromABaseThatIsNone",
              "merge_method: linear\nmodels: [{model: a}]\nparameters: {weight: 1}\nmissing: base\n",
              4,
@@ -477,6 +481,12 @@ INSTANTIATE_TEST_SUITE_P(
              "  - sources: [{model: a, layer_range: [1, 2], parameters: {density: 0.5}}]\n",
              3,
              {": slices: ", "different density", "trim_scope: tensor"}},
+        Case{"SlicesOfUnlikeNumbersForAWholeModel",
+             "merge_method: ties\nbase_model: base\nslices:\n"
+             "  - sources: [{model: a, layer_range: [0, 1]}, {model: b, layer_range: [0, 1]}]\n"
+             "  - sources: [{model: a, layer_range: [1, 2]}]\n",
+             3,
+             {": slices: ", "unlike numbers of sources", "trim_scope: tensor"}},
         Case{"SliceWithoutAParameter",
              "merge_method: between\nbase_model: base\nslices:\n"
              "  - sources: [{model: a, layer_range: [0, 1]}]\n    parameters: {t: 1}\n"

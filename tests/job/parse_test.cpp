@@ -289,7 +289,8 @@ TEST(ParseJob, TakesTheBaseOfTheFirstSliceWhereTheJobNamesNone) {
 }
 
 TEST(ParseJob, ReadsWhichTensorsToMerge) {
-  const Job job = parse(with("include: [mlp, \"*.attn.*\"]\nexclude: lm_head\nmissing: skip\n"));
+  const Job job = parse(
+      with("include: [mlp, \"*.attn.*\"]\nexclude: lm_head\ntrim_scope: tensor\nmissing: skip\n"));
   EXPECT_THAT(job.include, ElementsAre("mlp", "*.attn.*"));
   EXPECT_THAT(job.exclude, ElementsAre("lm_head"));
   EXPECT_EQ(job.missing, Missing::skip);

@@ -22,6 +22,7 @@ using test::catalog;
 using test::tensor;
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::UnorderedElementsAre;
 
 // A head before everything else, as safetensors files sort names, and two tensors in each layer.
 Catalog model(const std::string& path, int layers, const std::string& row = "model.layers.") {
@@ -65,12 +66,13 @@ TEST(StackLayers, NumbersLayersAnewInOrder) {
   const Catalog stacked = stack_layers("stack", {{&a, 1, 3}, {&b, 1, 2}, {&a, 1, 2}});
 
   EXPECT_EQ(stacked.path, "stack");
-  EXPECT_THAT(names(stacked),
-              ElementsAre("model.embed_tokens.weight", "model.layers.0.mlp.experts.1.w",
-                          "model.layers.0.norm.weight", "model.layers.1.mlp.experts.1.w",
-                          "model.layers.1.norm.weight", "model.layers.2.mlp.experts.1.w",
-                          "model.layers.2.norm.weight", "model.layers.3.mlp.experts.1.w",
-                          "model.layers.3.norm.weight", "lm_head.weight", "model.norm.weight"));
+  EXPECT_THAT(
+      names(stacked),
+      UnorderedElementsAre("model.embed_tokens.weight", "model.layers.0.mlp.experts.1.w",
+                           "model.layers.0.norm.weight", "model.layers.1.mlp.experts.1.w",
+                           "model.layers.1.norm.weight", "model.layers.2.mlp.experts.1.w",
+                           "model.layers.2.norm.weight", "model.layers.3.mlp.experts.1.w",
+                           "model.layers.3.norm.weight", "lm_head.weight", "model.norm.weight"));
 }
 
 TEST(StackLayers, PointsToWhereTheTensorsLie) {
@@ -90,6 +92,18 @@ TEST(StackLayers, PointsToWhereTheTensorsLie) {
   EXPECT_EQ(second.offset, find(b, "model.layers.1.norm.weight").offset);
   EXPECT_EQ(second.bytes, base::Bytes{8});
   EXPECT_EQ(find(stacked, "model.layers.3.norm.weight").file, 0U);
+}
+
+TEST(StackLayers, KeepsTensorsInStorageOrder) {
+  const Catalog a = model("a", 3);
+
+  // Layer 2 lies last, layer 1 in the middle, twice.
+  EXPECT_THAT(
+      names(stack_layers("stack", {{&a, 2, 3}, {&a, 1, 2}, {&a, 1, 2}})),
+      ElementsAre("lm_head.weight", "model.embed_tokens.weight", "model.layers.1.mlp.experts.1.w",
+                  "model.layers.2.mlp.experts.1.w", "model.layers.1.norm.weight",
+                  "model.layers.2.norm.weight", "model.layers.0.mlp.experts.1.w",
+                  "model.layers.0.norm.weight", "model.norm.weight"));
 }
 
 TEST(StackLayers, TakesEmbeddingsFromTheFirstAndTheRestFromTheLast) {

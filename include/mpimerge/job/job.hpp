@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -116,6 +117,12 @@ struct Job {
   std::optional<base::Dtype> out_dtype;  ///< nothing: each tensor keeps the base model's type
   std::vector<std::string> outputs;  ///< resolved against the job file's directory; may be empty
   OutputHints output_hints;
+
+  /// Local. Whether every slice has a source for every task; so it is without slices.
+  [[nodiscard]] bool slices_are_even() const {
+    return std::all_of(slices.begin(), slices.end(),
+                       [this](const Slice& slice) { return slice.sources.size() == tasks.size(); });
+  }
 
   template <class Archive>
   void serialize(Archive& archive, unsigned /*version*/) {

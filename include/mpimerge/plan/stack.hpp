@@ -22,7 +22,7 @@ struct LayerRange {
 /// @param ranges  not empty; the same checkpoint may occur many times
 /// Errors: Error{input} that names the checkpoint: none of its tensors belongs to a layer, or to
 /// layers of several kinds; a layer that it does not have; layers called differently in another.
-/// Cost: O(tensors of the output + ranges × tensors of a checkpoint).
+/// Cost: O(t log t) for t tensors of the output and of the checkpoints.
 checkpoint::Catalog stack_layers(const std::string& path, const std::vector<LayerRange>& ranges);
 
 }  // namespace mpimerge::plan
