@@ -2,6 +2,7 @@
 // HDF5.
 #include <iostream>
 
+#include "mpimerge/job/numbers.hpp"
 #include "mpimerge/job/parse.hpp"
 #include "mpimerge/output/hdf5_catalog.hpp"
 
@@ -13,6 +14,7 @@ int main() {
       "  - model: math\n"
       "  - model: code\n",
       "job.yaml", {});
-  std::cout << job.tasks.size() << " tasks, density " << job.tasks.front().density << '\n';
+  std::cout << job.tasks.size() << " tasks, density "
+            << mpimerge::job::constant(job, "density", 0).value_or(0) << '\n';
   return job.tasks.size() == 2 && !mpimerge::output::is_hdf5("/dev/null") ? 0 : 1;
 }
