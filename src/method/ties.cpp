@@ -1,6 +1,7 @@
 #include "mpimerge/kernel/ties.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "mpimerge/kernel/rows.hpp"
@@ -108,11 +109,11 @@ class SparseTaskVectors final : public Method {
       const float* signs = nullptr;
       if (rules_.elect != Elect::none) {
         elect_signs(tensor, tile, begin, elements, rows, tie_of(tensor));
-        signs = signs_;
+        signs = signs_.data();
       }
-      aggregate(rule, rows, weights_, signs, elements, scratch_, merged + begin);
+      aggregate(rule, rows, weights_, signs, elements, scratch_.data(), merged + begin);
       // NaN has no sign: it is kept wherever it is.
-      kernel::apply(tile.base + begin, lambda, sum_, elements, merged + begin);
+      kernel::apply(tile.base + begin, lambda, sum_.data(), elements, merged + begin);
     });
   }
 
@@ -184,7 +185,7 @@ class SparseTaskVectors final : public Method {
                        rows_[model]);
     }
     const std::span<float* const> rows = rows_.first(tensor.models);
-    sum_rows(rows, elements, sum_);
+    sum_rows(rows, elements, sum_.data());
     return rows;
   }
 
@@ -201,12 +202,12 @@ class SparseTaskVectors final : public Method {
     }
     const Ballot ballot{.rows = rows,
                         .elements = elements,
-                        .sum = sum_,
+                        .sum = sum_.data(),
                         .norms = norms_,
                         .given = tile.signs == nullptr ? nullptr : tile.signs + begin,
                         .base = tile.base + begin,
-                        .scratch = scratch_};
-    elect(rules_.elect, ballot, tie, signs_);
+                        .scratch = scratch_.data()};
+    elect(rules_.elect, ballot, tie, signs_.data());
   }
 
   // Given signs stay as they are.
@@ -246,7 +247,7 @@ class SparseTaskVectors final : public Method {
     each_strip(sums.begin(), sums.end(), [&](std::size_t begin, std::size_t elements) {
       const std::span<float* const> rows = load(tensor, tile, begin, elements);
       elect_signs(tensor, tile, begin, elements, rows, 0);
-      std::copy_n(signs_, elements, tile_row_.data() + begin);
+      std::copy_n(signs_.data(), elements, tile_row_.data() + begin);
     });
     const float* const row = tile_row_.data();
     sums.add(0, [=](std::size_t i) { return static_cast<double>(row[i]); });
@@ -264,9 +265,9 @@ class SparseTaskVectors final : public Method {
   std::vector<kernel::TiesTask> plain_;
   std::size_t plain_elements_ = 0;
   kernel::TiesScratch plain_scratch_{0};
-  float sum_[kStrip];
-  float signs_[kStrip];
-  float scratch_[kStrip];
+  std::array<float, kStrip> sum_{};
+  std::array<float, kStrip> signs_{};
+  std::array<float, kStrip> scratch_{};
 };
 
 struct Defaults {
