@@ -177,21 +177,29 @@ std::vector<std::vector<plan::Block>> MethodMerge::stretches_of_shard() const {
   return lists;
 }
 
-// Collective. Visits everything of this rank's shard; false: stopped.
+// Collective. Visits what this rank's shard has of the tensors that have sums in a pass; false:
+// stopped.
 template <class Visit>
-bool MethodMerge::each_stretch(const comm::Comm& comm, const Progress& progress,
+bool MethodMerge::each_stretch(const comm::Comm& comm, std::size_t pass, const Progress& progress,
                                const AskWish& wish, Visit visit) {
   const auto lists = stretches_of_shard();
   std::size_t blocks = 0;
   for (const auto& list : lists) blocks += list.size();
+  const auto is_wanted = [&](const plan::Segment& part) {
+    return plan_.tensors[part.tensor].role == plan::Role::merge &&
+           method_->sums(pass, tensor(part.tensor)) > 0;
+  };
   std::size_t done = 0;
   for (const auto& list : lists) {
     const auto look = [&] {
       for (std::size_t number = 0; number < list.size(); ++number) {
-        if (number + kReadAhead < list.size()) store_.read_ahead(list[number + kReadAhead]);
-        const BlockData& block = store_.load(list[number]);
-        for (const Stretch& stretch : tiles_.stretches(block)) visit(block, stretch);
         progress(static_cast<double>(++done) / static_cast<double>(blocks));
+        const plan::Block& next = list[number];
+        if (std::ranges::none_of(plan::segments(plan_, next.group, next.range), is_wanted))
+          continue;
+        if (number + kReadAhead < list.size()) store_.read_ahead(list[number + kReadAhead]);
+        const BlockData& block = store_.load(next);
+        for (const Stretch& stretch : tiles_.stretches(block)) visit(block, stretch);
       }
     };
     if (comm::collectively(comm, "measure", look, wish()) == comm::Wish::stop) return false;
@@ -236,7 +244,7 @@ bool MethodMerge::look_for_sums(const comm::Comm& comm, std::size_t pass, const 
     if (stretch.own.end == plan_.tensors[stretch.tensor].elements)
       learn(pass, stretch.tensor, values_of(own));
   };
-  if (!each_stretch(comm, progress, wish, visit)) return false;
+  if (!each_stretch(comm, pass, progress, wish, visit)) return false;
   put_together(comm, pass, parts);
   return true;
 }
@@ -284,7 +292,7 @@ bool MethodMerge::look_for_model_sums(const comm::Comm& comm, std::size_t pass,
     sums.resize(std::max(sums.size(), count));
     add_tile(pass, block, stretch, std::span(sums).first(count));
   };
-  if (!each_stretch(comm, progress, wish, visit)) return false;
+  if (!each_stretch(comm, pass, progress, wish, visit)) return false;
   const auto count =
       static_cast<std::size_t>(comm::all_reduce_max(comm, static_cast<std::uint64_t>(sums.size())));
   sums.resize(count);

@@ -58,8 +58,8 @@ class MethodMerge final : public Merge {
   bool trim_over_model(const comm::Comm& comm, std::size_t pass, const Progress& progress,
                        const AskWish& wish);
   template <class Visit>
-  bool each_stretch(const comm::Comm& comm, const Progress& progress, const AskWish& wish,
-                    Visit visit);
+  bool each_stretch(const comm::Comm& comm, std::size_t pass, const Progress& progress,
+                    const AskWish& wish, Visit visit);
   void add_tile(std::size_t pass, const BlockData& block, const Stretch& stretch,
                 std::span<method::ExactSum> sums);
   void put_together(const comm::Comm& comm, std::size_t pass,
