@@ -35,6 +35,7 @@ const std::vector<Concern>& concerns_by_key() {
       {"elect", {"ties", "dare_ties", "breadcrumbs_ties", "della", "sce"}},
       {"sign_tie", {"ties", "dare_ties", "breadcrumbs_ties", "della", "sce"}},
       {"aggregate", {"ties", "average"}},
+      {"checkpoints", {"average"}},
       {"rescale_by",
        {"ties", "dare_ties", "dare_linear", "breadcrumbs", "breadcrumbs_ties", "della",
         "della_linear"}},
