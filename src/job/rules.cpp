@@ -32,9 +32,10 @@ struct Concern {
 const std::vector<Concern>& concerns_by_key() {
   static const std::vector<Concern> list = {
       {"trim_scope", {"ties"}},
-      {"elect", {"ties", "dare_ties", "breadcrumbs_ties", "della", "sce"}},
-      {"sign_tie", {"ties", "dare_ties", "breadcrumbs_ties", "della", "sce"}},
+      {"elect", {"ties", "dare_ties", "breadcrumbs_ties", "della"}},
+      {"sign_tie", {"ties", "dare_ties", "breadcrumbs_ties", "della"}},
       {"aggregate", {"ties", "average"}},
+      {"checkpoints", {"average"}},
       {"rescale_by",
        {"ties", "dare_ties", "dare_linear", "breadcrumbs", "breadcrumbs_ties", "della",
         "della_linear"}},

@@ -20,6 +20,7 @@
 #include "mpimerge/job/numbers.hpp"
 #include "mpimerge/method/method.hpp"
 
+#include "job/checkpoints.hpp"
 #include "job/parameters.hpp"
 #include "job/paths.hpp"
 #include "job/rules.hpp"
@@ -207,6 +208,10 @@ class JobReader {
     }
     if (method_ != nullptr)
       require_merge_parameters(root_, *method_, job_.rules, {&job_.parameters});
+    if (const auto checkpoints = root_.find("checkpoints")) {
+      if (!root_.find_filled("models")) return read_run(*checkpoints);
+      checkpoints->fault("checkpoints and models exclude each other; expected one of them");
+    }
     const auto value = root_.require("models", "a list of models, each `- model: PATH`");
     const auto models =
         value ? value->items("a list of models, each `- model: PATH`") : std::nullopt;
@@ -215,6 +220,16 @@ class JobReader {
     for (const Value& model : *models)
       if (read_model(model)) ++valid;
     if (method_ != nullptr && valid == models->size()) check_number(*value);
+  }
+
+  void read_run(const Value& value) {
+    if (method_ == nullptr) return;
+    if (!concerns("checkpoints", *method_)) {
+      return value.fault(fmt::format(
+          "{} has no use for checkpoints; list its models under `models`", method_->name));
+    }
+    job_.tasks = read_checkpoints(value, directory_);
+    for (const Task& task : job_.tasks) inputs_.insert(value, task.path);
   }
 
   void read_layers(const Value& value) {

@@ -41,6 +41,19 @@ void require_sound(const job::Job& job) {
                       task.path.find('\n') == std::string::npos,
                   "a path is one line");
   }
+  for (const job::Slice& slice : job.slices) {
+    require_sound(*method, slice.parameters);
+    fuzz::require(!slice.sources.empty() && slice.sources.size() <= job.tasks.size(),
+                  "a slice has sources, each of a task");
+    fuzz::require(slice.layers() > 0, "a slice has a layer");
+    for (const job::SliceSource& source : slice.sources) {
+      require_sound(*method, source.parameters);
+      fuzz::require(source.last_layer - source.first_layer == slice.layers(),
+                    "sources of a slice are of one length");
+    }
+    fuzz::require(slice.base.name.empty() == job.base_name.empty(),
+                  "slices have a base if the job has one");
+  }
   for (const auto& [hint, value] : job.output_hints.mpi_io)
     fuzz::require(!hint.empty() && hint.size() <= 35 && value.size() <= 255, "a hint fits MPI");
 }
@@ -52,6 +65,17 @@ bool same(const Parameters& a, const Parameters& b) {
   return std::ranges::equal(a, b, [&](const auto& x, const auto& y) {
     return x.first == y.first && std::ranges::equal(x.second.cases, y.second.cases, same_case);
   });
+}
+
+bool same(const job::SliceSource& a, const job::SliceSource& b) {
+  return a.path == b.path && a.first_layer == b.first_layer && a.last_layer == b.last_layer &&
+         same(a.parameters, b.parameters);
+}
+
+bool same(const job::Slice& a, const job::Slice& b) {
+  const auto same_source = [](const auto& x, const auto& y) { return same(x, y); };
+  return same(a.base, b.base) && std::ranges::equal(a.sources, b.sources, same_source) &&
+         same(a.parameters, b.parameters);
 }
 
 bool same(const method::Rules& a, const method::Rules& b) {
@@ -67,6 +91,9 @@ bool same(const job::Job& a, const job::Job& b) {
   };
   return a.method == b.method && a.base_path == b.base_path && same(a.parameters, b.parameters) &&
          same(a.rules, b.rules) && a.signs_path == b.signs_path &&
+         std::ranges::equal(a.slices, b.slices,
+                            [](const auto& x, const auto& y) { return same(x, y); }) &&
+         a.missing == b.missing && a.include == b.include && a.exclude == b.exclude &&
          std::equal(a.tasks.begin(), a.tasks.end(), b.tasks.begin(), b.tasks.end(), same_task) &&
          a.nan == b.nan && a.out_dtype == b.out_dtype && a.outputs == b.outputs &&
          a.output_hints.alignment == b.output_hints.alignment &&

@@ -21,7 +21,7 @@ inline constexpr std::string_view kSmallest =
     "models:\n"
     "  - model: math\n";
 
-/// Local. Methods for these tests: `ties`, as long as the registry has none, one of a base and a
+/// Local. Methods for these tests: `ties` and `average`, as long as the registry has none, one of a base and a
 /// model, one of a model alone, one that may do without a base, one with files beside its models and no need of a base.
 inline bool add_methods() {
   using method::Parameter;
@@ -42,6 +42,11 @@ inline bool add_methods() {
                      {.name = "normalize", .fallback = 1, .is_flag = true},
                      {.name = "rescale", .fallback = 0, .is_flag = true}};
   add(ties);
+  method::Description average;
+  average.name = "average";
+  average.base = method::Base::unused;
+  average.parameters = {{.name = "weight", .of = Parameter::Of::model, .fallback = 1}};
+  add(average);
   method::Description between;
   between.name = "between";
   between.most_models = 1;
