@@ -1,6 +1,8 @@
 #include "mpimerge/kernel/rows.hpp"
 
+#include <array>
 #include <bit>
+#include <cmath>
 
 #include "mpimerge/kernel/choose.hpp"
 
@@ -70,6 +72,39 @@ void divide_rows(const float* weights, std::size_t elements, float* sum) {
   }
 }
 
+// In eight lanes whatever the vectors' length, so that all targets round alike. Elements before the
+// first whole row of lanes and behind the last one go to the lanes that they have there.
+template <class Value>
+double sum_of(std::size_t elements, std::size_t first_lane, Value value) {
+  std::array<double, kSumLanes> lanes{};
+  std::size_t i = 0;
+  for (std::size_t lane = first_lane % kSumLanes; lane != 0 && i < elements;
+       ++i, lane = (lane + 1) % kSumLanes)
+    lanes[lane] += value(i);
+  for (; i + kSumLanes <= elements; i += kSumLanes) {
+    for (std::size_t lane = 0; lane < kSumLanes; ++lane) lanes[lane] += value(i + lane);
+  }
+  for (std::size_t lane = 0; i < elements; ++i, ++lane) lanes[lane] += value(i);
+  return ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) +
+         ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
+}
+
+double sum_products(const float* a, const float* b, std::size_t elements, std::size_t first_lane) {
+  return sum_of(elements, first_lane, [=](std::size_t i) {
+    return static_cast<double>(a[i]) * static_cast<double>(b[i]);
+  });
+}
+
+double sum_distances(const float* a, const float* b, std::size_t elements, std::size_t first_lane) {
+  return sum_of(elements, first_lane,
+                [=](std::size_t i) { return static_cast<double>(std::abs(a[i] - b[i])); });
+}
+
+double sum_magnitudes(const float* a, std::size_t elements, std::size_t first_lane) {
+  return sum_of(elements, first_lane,
+                [=](std::size_t i) { return static_cast<double>(std::abs(a[i])); });
+}
+
 void apply(const float* base, float lambda, const float* sum, std::size_t elements, float* values) {
   for (std::size_t i = 0; i < elements; ++i)
     values[i] = base[i] + lambda * choose(sum[i] == sum[i], values[i], sum[i]);
@@ -90,6 +125,9 @@ HWY_EXPORT(add_row);
 HWY_EXPORT(signs_of);
 HWY_EXPORT(add_agreeing);
 HWY_EXPORT(divide_rows);
+HWY_EXPORT(sum_products);
+HWY_EXPORT(sum_distances);
+HWY_EXPORT(sum_magnitudes);
 HWY_EXPORT(apply);
 
 }  // namespace
@@ -119,6 +157,20 @@ void add_agreeing(const float* row, float weight, const float* signs, std::size_
 
 void divide_rows(const float* weights, std::size_t elements, float* sum) noexcept {
   HWY_DYNAMIC_DISPATCH(divide_rows)(weights, elements, sum);
+}
+
+double sum_products(const float* a, const float* b, std::size_t elements,
+                    std::size_t first_lane) noexcept {
+  return HWY_DYNAMIC_DISPATCH(sum_products)(a, b, elements, first_lane);
+}
+
+double sum_distances(const float* a, const float* b, std::size_t elements,
+                     std::size_t first_lane) noexcept {
+  return HWY_DYNAMIC_DISPATCH(sum_distances)(a, b, elements, first_lane);
+}
+
+double sum_magnitudes(const float* a, std::size_t elements, std::size_t first_lane) noexcept {
+  return HWY_DYNAMIC_DISPATCH(sum_magnitudes)(a, elements, first_lane);
 }
 
 void apply(const float* base, float lambda, const float* sum, std::size_t elements,

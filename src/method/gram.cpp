@@ -1,8 +1,9 @@
 #include "method/gram.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
+
+#include "mpimerge/kernel/rows.hpp"
 
 namespace mpimerge::method {
 
@@ -33,34 +34,17 @@ std::span<const float* const> TileVectors::differences(const Tile& tile) {
 void add_gram(std::span<const float* const> vectors, Sums& sums) {
   for (std::size_t a = 0; a < vectors.size(); ++a) {
     for (std::size_t b = 0; b <= a; ++b) {
-      const float* const x = vectors[a];
-      const float* const y = vectors[b];
-      sums.add(Gram::place(a, b), [=](std::size_t i) {
-        return static_cast<double>(x[i]) * static_cast<double>(y[i]);
-      });
+      sums.add_products(Gram::place(a, b), vectors[a], vectors[b]);
     }
   }
-}
-
-double dot(const float* a, const float* b, std::size_t elements) {
-  constexpr std::size_t kLanes = 8;
-  std::array<double, kLanes> lanes{};
-  std::size_t i = 0;
-  for (; i + kLanes <= elements; i += kLanes) {
-    for (std::size_t k = 0; k < kLanes; ++k)
-      lanes[k] += static_cast<double>(a[i + k]) * static_cast<double>(b[i + k]);
-  }
-  double sum = 0;
-  for (; i < elements; ++i) sum += static_cast<double>(a[i]) * static_cast<double>(b[i]);
-  for (const double lane : lanes) sum += lane;
-  return sum;
 }
 
 void gram_of_row(std::span<const float* const> vectors, std::size_t begin, std::size_t elements,
                  std::span<double> products) {
   for (std::size_t a = 0; a < vectors.size(); ++a) {
     for (std::size_t b = 0; b <= a; ++b)
-      products[Gram::place(a, b)] = dot(vectors[a] + begin, vectors[b] + begin, elements);
+      products[Gram::place(a, b)] =
+          kernel::sum_products(vectors[a] + begin, vectors[b] + begin, elements, 0);
   }
 }
 

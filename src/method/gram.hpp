@@ -50,7 +50,6 @@ class TileVectors {
 void add_gram(std::span<const float* const> vectors, Sums& sums);
 
 /// Local. Scalar products of whole rows, in a fixed order of addition.
-double dot(const float* a, const float* b, std::size_t elements);
 /// @param products  [Gram::sums(vectors)]
 void gram_of_row(std::span<const float* const> vectors, std::size_t begin, std::size_t elements,
                  std::span<double> products);

@@ -220,13 +220,8 @@ class SparseTaskVectors final : public Method {
     for (std::size_t model = 0; model < tensor.models; ++model) {
       sparsifier_.keep(tensor, tile, model, 1, 1, sums.begin(), sums.end() - sums.begin(),
                        tile_row_.data() + sums.begin());
-      const float* const kept = tile_row_.data();
-      const float* const values = tile.models[model];
-      const float* const base = tile.base;
-      sums.add(2 * model,
-               [=](std::size_t i) { return static_cast<double>(std::abs(values[i] - base[i])); });
-      sums.add(2 * model + 1,
-               [=](std::size_t i) { return static_cast<double>(std::abs(kept[i])); });
+      sums.add_distances(2 * model, tile.models[model], tile.base);
+      sums.add_magnitudes(2 * model + 1, tile_row_.data());
     }
   }
 
@@ -235,11 +230,7 @@ class SparseTaskVectors final : public Method {
       sparsifier_.keep(tensor, tile, model, scale(tensor, model),
                        static_cast<float>(tensor.number(kWeight, model)), sums.begin(),
                        sums.end() - sums.begin(), tile_row_.data() + sums.begin());
-      const float* const row = tile_row_.data();
-      sums.add(tensor.numbers[model], [=](std::size_t i) {
-        const double value = row[i];
-        return value * value;
-      });
+      sums.add_products(tensor.numbers[model], tile_row_.data(), tile_row_.data());
     }
   }
 

@@ -38,6 +38,22 @@ void add_agreeing(const float* row, float weight, const float* signs, std::size_
 /// sum /= weights, where these are not 0.
 void divide_rows(const float* weights, std::size_t elements, float* sum) noexcept;
 
+/// Doubles are added in so many lanes, an element in that of its place; then the lanes, in a fixed
+/// order: every processor gives the same bits.
+inline constexpr std::size_t kSumLanes = 8;
+
+/// Σ a·b: products of float32 are exact in float64.
+/// @param first_lane  of the first element
+double sum_products(const float* a, const float* b, std::size_t elements,
+                    std::size_t first_lane) noexcept;
+
+/// Σ |a − b|, the difference in float32.
+double sum_distances(const float* a, const float* b, std::size_t elements,
+                     std::size_t first_lane) noexcept;
+
+/// Σ |a|.
+double sum_magnitudes(const float* a, std::size_t elements, std::size_t first_lane) noexcept;
+
 /// values = base + lambda·values; where `sum` is NaN, base + lambda·sum.
 void apply(const float* base, float lambda, const float* sum, std::size_t elements,
            float* values) noexcept;

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <span>
 
+#include "mpimerge/kernel/rows.hpp"
 #include "mpimerge/method/exact_sum.hpp"
 #include "mpimerge/method/tile.hpp"
 
@@ -27,13 +28,26 @@ class Sums {
   /// elements to sum `number`.
   template <class Value>
   void add(std::size_t number, Value&& value) {
-    for (std::size_t begin = begin_; begin < end_;) {
-      const std::uint64_t inside = (place_ + begin) % unit_;
-      const std::size_t end =
-          begin + static_cast<std::size_t>(std::min<std::uint64_t>(unit_ - inside, end_ - begin));
-      sums_[number].add(sum_of(begin, end, inside, value));
-      begin = end;
-    }
+    each_unit([&](std::size_t begin, std::size_t end, std::size_t lane) {
+      sums_[number].add(sum_of(begin, end, lane, value));
+    });
+  }
+
+  /// Local. The same for what is added up most, by kernels: a·b; |a − b|; |a|.
+  void add_products(std::size_t number, const float* a, const float* b) {
+    each_unit([&](std::size_t begin, std::size_t end, std::size_t lane) {
+      sums_[number].add(kernel::sum_products(a + begin, b + begin, end - begin, lane));
+    });
+  }
+  void add_distances(std::size_t number, const float* a, const float* b) {
+    each_unit([&](std::size_t begin, std::size_t end, std::size_t lane) {
+      sums_[number].add(kernel::sum_distances(a + begin, b + begin, end - begin, lane));
+    });
+  }
+  void add_magnitudes(std::size_t number, const float* a) {
+    each_unit([&](std::size_t begin, std::size_t end, std::size_t lane) {
+      sums_[number].add(kernel::sum_magnitudes(a + begin, end - begin, lane));
+    });
   }
 
   /// Local. Adds one number, of any own element: exact, and slower.
@@ -42,14 +56,25 @@ class Sums {
   [[nodiscard]] std::size_t begin() const { return begin_; }
   [[nodiscard]] std::size_t end() const { return end_; }
 
-  static constexpr std::size_t kLanes = 8;
+  static constexpr std::size_t kLanes = kernel::kSumLanes;
 
  private:
+  // Units end at the same places of the group, wherever the tile begins.
+  template <class Visit>
+  void each_unit(Visit visit) const {
+    for (std::size_t begin = begin_; begin < end_;) {
+      const std::uint64_t inside = (place_ + begin) % unit_;
+      const std::size_t end =
+          begin + static_cast<std::size_t>(std::min<std::uint64_t>(unit_ - inside, end_ - begin));
+      visit(begin, end, static_cast<std::size_t>(inside % kLanes));
+      begin = end;
+    }
+  }
+
   template <class Value>
-  static double sum_of(std::size_t begin, std::size_t end, std::uint64_t inside, Value& value) {
+  static double sum_of(std::size_t begin, std::size_t end, std::size_t lane, Value& value) {
     std::array<double, kLanes> lanes{};
     std::size_t i = begin;
-    auto lane = static_cast<std::size_t>(inside % kLanes);
     for (; lane != 0 && i < end; ++i, lane = (lane + 1) % kLanes) lanes[lane] += value(i);
     for (; i + kLanes <= end; i += kLanes) {
       for (std::size_t k = 0; k < kLanes; ++k) lanes[k] += value(i + k);
