@@ -149,8 +149,11 @@ class JobReader {
     read_outputs();
     read_output_hints();
     root_.refuse({"modules"}, "not supported by this version; list whole models under `models`");
-    root_.refuse({"tokenizer", "tokenizer_source", "chat_template"},
-                 "not supported by this version; leave it out, the output is weights only");
+    root_.refuse({"experts", "shared_experts", "gate_mode"},
+                 "not supported by this version, which makes no mixture of experts");
+    root_.refuse({"tokenizer", "chat_template"},
+                 "not supported by this version; leave it out, the base's files are copied");
+    read_tokenizer_source();
     root_.refuse({"name"}, "not supported by this version; leave it out, a job is one merge");
     refuse_parameters(root_, "does not stand here; write it under `parameters`");
     root_.finish();
@@ -339,6 +342,14 @@ class JobReader {
     if (method_ == nullptr) return;
     for (const method::Parameter& parameter : method_->parameters)
       section.refuse({parameter.name}, why);
+  }
+
+  /// Only what happens anyhow: the base's tokenizer goes along with the output.
+  void read_tokenizer_source() {
+    const auto value = root_.find_filled("tokenizer_source");
+    if (!value || value->node().text == "base") return;
+    value->fault_expected("base",
+                          "others are not supported by this version, which merges no vocabularies");
   }
 
   void read_tensors() {

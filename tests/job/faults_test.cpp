@@ -499,9 +499,10 @@ INSTANTIATE_TEST_SUITE_P(
              5,
              {"not supported by this version"}},
         Case{"TokenizerSource",
-             with("tokenizer_source: base\n"),
+             with("tokenizer_source: union\n"),
              5,
-             {"not supported by this version"}},
+             {"found `union`; expected base", "not supported by this version"}},
+        Case{"MixtureOfExperts", with("experts: []\n"), 5, {": experts: ", "mixture of experts"}},
         Case{"ChatTemplate", with("chat_template: auto\n"), 5, {"not supported by this version"}},
         Case{"Name", with("name: mine\n"), 5, {"not supported by this version"}}),
     name_of);

@@ -220,7 +220,7 @@ TEST(ParseJob, ReadsEveryWayToWriteAFlag) {
 TEST(ParseJob, PassesOverWhatMergekitsFilesContainWithoutEffect) {
   const Job job = parse(
       "merge_method: ties\nbase_model: base\nmodels:\n  - model: math\n"
-      "    parameters: {int8_mask: true}\nparameters: {int8_mask: true}\n");
+      "    parameters: {int8_mask: true}\nparameters: {int8_mask: true}\ntokenizer_source: base\n");
   EXPECT_TRUE(job.parameters.empty());
   EXPECT_TRUE(job.tasks[0].parameters.empty());
 }
