@@ -10,6 +10,7 @@
 #include "mpimerge/plan/build.hpp"
 
 #include "app/inputs.hpp"
+#include "app/slices.hpp"
 
 namespace mpimerge::app {
 namespace {
@@ -28,6 +29,16 @@ void refuse_base_as_task(const job::Job& job) {
   }
 }
 
+plan::Missing missing_of(const job::Job& job) {
+  if (!job.slices_are_even()) return plan::Missing::skip;
+  switch (job.missing) {
+    case job::Missing::error: return plan::Missing::error;
+    case job::Missing::base: return plan::Missing::base;
+    case job::Missing::skip: return plan::Missing::skip;
+  }
+  return plan::Missing::error;
+}
+
 }  // namespace
 
 const std::string& layout_path(const job::Job& job) {
@@ -35,14 +46,15 @@ const std::string& layout_path(const job::Job& job) {
 }
 
 Models open_models(const job::Job& job) {
+  if (!job.slices.empty()) return open_slices(job);
   refuse_base_as_task(job);
   Models models;
-  if (!job.base_name.empty()) models.push_back(open_checkpoint(job.base_path));
-  for (const job::Task& task : job.tasks) models.push_back(open_checkpoint(task.path));
+  if (!job.base_name.empty()) models.push_back(open_checkpoint(job.base_path, job.base_name));
+  for (const job::Task& task : job.tasks) models.push_back(open_checkpoint(task.path, task.name));
   for (const job::Task& task : job.tasks) {
     if (!task.side_file.empty()) models.push_back(open_checkpoint(task.side_file));
   }
-  if (!job.signs_name.empty()) models.push_back(open_checkpoint(job.signs_path));
+  if (!job.signs_name.empty()) models.push_back(open_checkpoint(job.signs_path, job.signs_name));
   return models;
 }
 
@@ -53,6 +65,10 @@ plan::Plan plan_merge(const job::Job& job, const Models& models, std::uint64_t r
   request.out_dtype = job.out_dtype;
   request.alignment = job.output_hints.alignment;
   request.chunk = chunk;
+  request.has_base = !job.base_name.empty();
+  request.missing = missing_of(job);
+  request.include = job.include;
+  request.exclude = job.exclude;
   // Files whose tensors are read whole are no sources of elements.
   const bool whole = method::find(job.method)->files_are_whole;
   const std::size_t first_file = (job.base_name.empty() ? 0 : 1) + job.tasks.size();

@@ -39,10 +39,10 @@ const char* name_of(Pass::Kind kind) {
   return "measure";
 }
 
-std::vector<double> depths_of(const plan::Plan& plan) {
+std::vector<double> depths_of(const plan::Plan& plan, const job::Job& job) {
   std::vector<std::string_view> names;
   for (const plan::Tensor& tensor : plan.tensors) names.push_back(tensor.name);
-  return job::depths(names);
+  return job::depths(job, names);
 }
 
 float magnitude_of(std::uint32_t bits) { return std::bit_cast<float>(bits); }
@@ -84,7 +84,7 @@ MethodMerge::MethodMerge(const plan::Plan& plan, const plan::ReadPlan& reads, co
       side_files_(plan, job.nan == job::NanPolicy::error),
       method_(description.make(setup_of(job, &side_files_))),
       tiles_(plan, job, sources_, method_->grain(), rows),
-      depths_(depths_of(plan)),
+      depths_(depths_of(plan, job)),
       model_facts_(method_->model_facts()) {
   std::size_t facts = 0;
   for (std::size_t number = 0; number < plan.tensors.size(); ++number) {

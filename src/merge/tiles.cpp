@@ -97,6 +97,13 @@ std::span<const std::byte> Tiles::raw(const BlockData& block, const Stretch& str
 
 const float* Tiles::widen(const BlockData& block, const Stretch& stretch, std::size_t source,
                           std::size_t row) {
+  // Models that lack a tensor are left out of it; their files cannot be.
+  if (plan_.sources[source].extents[stretch.tensor].is_absent()) {
+    throw base::Error(
+        base::ErrorKind::input,
+        fmt::format("{}: tensor `{}` is missing, but is to be merged", plan_.sources[source].name,
+                    base::printable(plan_.tensors[stretch.tensor].name)));
+  }
   const std::span<float> values =
       std::span(memory_).subspan(row * longest_, stretch.own.count().value());
   kernel::to_f32(dtype(stretch, source), raw(block, stretch, source), values);

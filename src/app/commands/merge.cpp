@@ -46,6 +46,7 @@
 #include "app/progress.hpp"
 #include "app/provenance.hpp"
 #include "app/recovery.hpp"
+#include "app/slices.hpp"
 #include "app/standard_streams.hpp"
 #include "app/stop.hpp"
 #include "app/summary.hpp"
@@ -239,6 +240,7 @@ output::SafetensorsOptions directory_options(const MergeOptions& options, const 
   if (std::filesystem::is_directory(layout_path(job), ignored))
     directory.companions = layout_path(job);
   directory.torch_dtype = output::torch_dtype(layout.layout);
+  directory.layers = layers_of_output(job);
   directory.texts.emplace(output::kCardFile, model_card(job, title_of(path)));
   return directory;
 }
