@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "mpimerge/base/error.hpp"
+#include "mpimerge/base/log.hpp"
 #include "mpimerge/method/method.hpp"
 #include "mpimerge/plan/build.hpp"
 
@@ -43,6 +44,19 @@ plan::Missing missing_of(const job::Job& job) {
 
 const std::string& layout_path(const job::Job& job) {
   return job.base_name.empty() ? job.tasks.front().path : job.base_path;
+}
+
+void warn_of_other_rules(const job::Job& job) {
+  if (!job.may_mean_mergekits_rules) return;
+  base::log().warn(
+      "{}: looks like one of mergekit's files; {} here, which mergekit does not: `compat: "
+      "mergekit` "
+      "gives its result, `compat: paper` keeps this one without a word",
+      job.file,
+      job.method == "ties" ? "the trim is over the whole model, and sums that cancel take the sign "
+                             "of the majority"
+                           : "small tensors are kept, and sums that cancel take the sign of the "
+                             "majority");
 }
 
 Models open_models(const job::Job& job) {

@@ -35,6 +35,9 @@ using Models = std::vector<checkpoint::Catalog>;
 /// Local. The path of that first checkpoint, which also gives the output's config and tokenizer.
 const std::string& layout_path(const job::Job& job);
 
+/// Local. Warns, in one line, where a file of mergekit's comes out differently here.
+void warn_of_other_rules(const job::Job& job);
+
 /// Local. Opens the job's checkpoints; headers only.
 /// Errors: Error{input}; Error{job} if the base is among the tasks by another name.
 Models open_models(const job::Job& job);

@@ -80,21 +80,39 @@ std::optional<base::Dtype> output_dtype(std::string_view name) {
   return std::nullopt;
 }
 
+std::optional<base::Dtype> read_type(const Value& value, std::string_view remedy) {
+  constexpr std::string_view kExpected = "float32, float16 or bfloat16";
+  const auto name = value.text(kExpected);
+  if (!name) return std::nullopt;
+  const auto type = output_dtype(*name);
+  if (!type) value.fault_expected(kExpected, remedy);
+  return type;
+}
+
+/// In mergekit's files `dtype` is the type of the arithmetic, and of the output where out_dtype does
+/// not say another. The arithmetic is float32 here, whatever it says.
 void read_types(Section& root, Job& job) {
   if (const auto value = root.find_filled("dtype")) {
-    const auto name = value->text("float32");
-    if (name && output_dtype(*name) != base::Dtype::f32) {
-      value->fault_expected("float32",
-                            "arithmetic is float32; use out_dtype for the output's type");
-    }
+    const auto type = read_type(*value, "arithmetic is float32; use out_dtype for the output");
+    const bool is_for_output =
+        type != base::Dtype::f32 || job.rules.compat == method::Compat::mergekit;
+    if (type && is_for_output) job.out_dtype = type;
   }
-  if (const auto value = root.find_filled("out_dtype")) {
-    constexpr std::string_view kExpected = "float32, float16 or bfloat16";
-    const auto name = value->text(kExpected);
-    if (!name) return;
-    job.out_dtype = output_dtype(*name);
-    if (!job.out_dtype) value->fault_expected(kExpected, "leave it out to keep each tensor's type");
+  if (const auto value = root.find_filled("out_dtype"))
+    job.out_dtype = read_type(*value, "leave it out to keep each tensor's type");
+}
+
+/// Local. Whether the job has keys of mergekit's files, and none that says whose rules hold where
+/// those of its method differ.
+bool may_mean_mergekits_rules(Section& root, const Job& job, const method::Description& method) {
+  constexpr std::array<std::string_view, 5> kRules{"compat", "trim_scope", "elect", "sign_tie",
+                                                   "aggregate"};
+  if (!concerns("sign_tie", method) && method.name != "breadcrumbs") return false;
+  for (const std::string_view key : kRules) {
+    if (root.find(key)) return false;
   }
+  return root.find_filled("dtype") || root.find_filled("tokenizer_source") ||
+         job.parameters.contains("normalize");
 }
 
 // --- models ------------------------------------------------------------------------------------
@@ -156,6 +174,8 @@ class JobReader {
     read_tokenizer_source();
     root_.refuse({"name"}, "not supported by this version; leave it out, a job is one merge");
     refuse_parameters(root_, "does not stand here; write it under `parameters`");
+    if (method_ != nullptr)
+      job_.may_mean_mergekits_rules = may_mean_mergekits_rules(root_, job_, *method_);
     root_.finish();
     return std::move(job_);
   }

@@ -315,6 +315,21 @@ TEST(ParseJob, KnowsTheNamesThatMergekitAndSafetensorsHaveForTypes) {
   EXPECT_NO_THROW(parse(with("dtype: torch.float32\n")));
 }
 
+TEST(ParseJob, TakesMergekitsDtypeForTheOutputsType) {
+  EXPECT_EQ(parse(with("dtype: bfloat16\n")).out_dtype, base::Dtype::bf16);
+  EXPECT_EQ(parse(with("dtype: float16\nout_dtype: bfloat16\n")).out_dtype, base::Dtype::bf16);
+  EXPECT_FALSE(parse(with("dtype: float32\n")).out_dtype.has_value());
+  EXPECT_EQ(parse(with("dtype: float32\ncompat: mergekit\n")).out_dtype, base::Dtype::f32);
+}
+
+TEST(ParseJob, KnowsFilesThatMayMeanMergekitsRules) {
+  EXPECT_TRUE(parse(with("dtype: bfloat16\n")).may_mean_mergekits_rules);
+  EXPECT_TRUE(parse(with("parameters: {normalize: true}\n")).may_mean_mergekits_rules);
+  EXPECT_FALSE(parse(with("")).may_mean_mergekits_rules);
+  EXPECT_FALSE(parse(with("dtype: bfloat16\ncompat: paper\n")).may_mean_mergekits_rules);
+  EXPECT_FALSE(parse(with("dtype: bfloat16\ntrim_scope: tensor\n")).may_mean_mergekits_rules);
+}
+
 TEST(ParseJob, TakesAnEmptyOptionalKeyOfMergekitForAbsent) {
   const Job job = parse(
       "merge_method: ties\nbase_model: base\nmodels:\n  - model: math\n    parameters:\n"

@@ -106,6 +106,9 @@ struct Job {
   std::vector<Slice> slices;
   std::map<std::string, method::Setting> parameters;  ///< by name: of the whole merge
   method::Rules rules;
+  /// It looks like one of mergekit's files, and says nowhere whose rules hold where those of the
+  /// method differ.
+  bool may_mean_mergekits_rules = false;
   std::string signs_name;  ///< Elect::given: the checkpoint whose signs are taken
   std::string signs_path;
   NanPolicy nan = NanPolicy::error;
@@ -126,8 +129,8 @@ struct Job {
 
   template <class Archive>
   void serialize(Archive& archive, unsigned /*version*/) {
-    archive& file& text& method& base_name& base_path& tasks& slices& parameters& rules& signs_name&
-        signs_path& nan& missing& include& exclude;
+    archive& file& text& method& base_name& base_path& tasks& slices& parameters& rules&
+        may_mean_mergekits_rules& signs_name& signs_path& nan& missing& include& exclude;
     // Boost 1.74 does not know std::optional.
     bool has_out_dtype = out_dtype.has_value();
     base::Dtype dtype = out_dtype.value_or(base::Dtype::f32);

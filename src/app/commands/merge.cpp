@@ -153,6 +153,7 @@ Work prepare(const MergeOptions& options, std::uint64_t ranks) {
   Work work;
   work.job = job::parse_job_file(options.job, options.overrides);
   work.job.outputs = choose_outputs(work.job, options);
+  warn_of_other_rules(work.job);
   const Models models = open_models(work.job);
   work.plan = plan_merge(work.job, models, ranks, options.chunk);
   work.metadata = models.front().metadata;

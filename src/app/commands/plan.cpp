@@ -89,7 +89,7 @@ std::string as_json(const Account& account) {
       {"ranks", account.plan.ranks},
       {"parameters", account.plan.merged.value()},
       {"tensors", account.plan.tensors.size()},
-      {"tasks", account.plan.sources.size() - 1},
+      {"tasks", account.job.tasks.size()},
       {"memory_budget_bytes", account.budget.bytes.value()},
       {"memory_budget_assumed", nullptr},
       {"memory_per_rank_bytes", forecast.memory.value()},
@@ -151,7 +151,7 @@ std::string as_table(const Account& account) {
   const Forecast& forecast = account.forecast;
   std::string text = fmt::format("merge      {} parameters in {} tensors, {} tasks, {} ranks\n",
                                  account.plan.merged.value(), account.plan.tensors.size(),
-                                 account.plan.sources.size() - 1, account.plan.ranks);
+                                 account.job.tasks.size(), account.plan.ranks);
   text += fmt::format("budget     {} for data per rank\n", base::human_bytes(account.budget.bytes));
   if (!account.budget.assumed.empty())
     text += fmt::format("           assumed: {}\n", account.budget.assumed);
