@@ -15,6 +15,7 @@ namespace mpimerge::kernel {
 namespace HWY_NAMESPACE {
 namespace {
 
+// How far ahead of its loads or stores memory is asked for; the float32 side is a tile in the cache.
 constexpr std::size_t kBytesAhead = 4096;
 
 HWY_INLINE WordVector f32_to_bf16(FloatVector value) {
@@ -71,7 +72,7 @@ HWY_INLINE void round_to_halves(const float* HWY_RESTRICT from, std::byte* HWY_R
   const std::size_t lanes = hn::Lanes(kFloats);
   std::size_t i = 0;
   for (; i + 2 * lanes <= elements; i += 2 * lanes) {
-    prefetch_two<LoadF32>(reinterpret_cast<const std::byte*>(from), i, kBytesAhead);
+    hwy::Prefetch(to + 2 * i + kBytesAhead);
     store(i);
     store(i + lanes);
   }
@@ -112,25 +113,27 @@ template <unsigned kMantissaBits>
 HWY_INLINE WordVector f32_to_f8(FloatVector value) {
   constexpr Float8 kFormat = format_of<kMantissaBits>();
   constexpr int kShift = 23 - static_cast<int>(kMantissaBits);
+  constexpr std::uint32_t kRebiasAndHalf = (1u << (kShift - 1)) - 1 - ((127 - kFormat.bias) << 23);
   constexpr std::uint32_t kAligner = (127 + 24 - kFormat.bias - kMantissaBits) << 23;
+  constexpr std::uint32_t kNaN = 0x7f;
   const WordVector bits = hn::BitCast(kWords, value);
   const WordVector sign = hn::And(hn::ShiftRight<24>(bits), hn::Set(kWords, 0x80u));
   const WordVector magnitude = hn::And(bits, hn::Set(kWords, 0x7fffffffu));
-  const WordVector odd = hn::And(hn::ShiftRight<kShift>(magnitude), hn::Set(kWords, 1u));
-  const WordVector rebiased = hn::Sub(magnitude, hn::Set(kWords, (127 - kFormat.bias) << 23));
-  const WordVector normal = hn::ShiftRight<kShift>(
-      hn::Add(rebiased, hn::Add(odd, hn::Set(kWords, (1u << (kShift - 1)) - 1))));
+  // What overflows is limited first: the limit rounds to the first special value.
+  const WordVector limited = hn::Min(magnitude, hn::Set(kWords, kFormat.limit));
+  const WordVector odd = hn::And(hn::ShiftRight<kShift>(limited), hn::Set(kWords, 1u));
+  const WordVector normal =
+      hn::ShiftRight<kShift>(hn::Add(hn::Add(limited, odd), hn::Set(kWords, kRebiasAndHalf)));
   const WordVector aligner = hn::Set(kWords, kAligner);
-  const FloatVector aligned =
-      hn::Add(hn::BitCast(kFloats, magnitude), hn::BitCast(kFloats, aligner));
+  const FloatVector aligned = hn::Add(hn::BitCast(kFloats, limited), hn::BitCast(kFloats, aligner));
   const WordVector subnormal = hn::Sub(hn::BitCast(kWords, aligned), aligner);
-  const auto is_small = hn::Gt(hn::Set(kWords, (128 - kFormat.bias) << 23), magnitude);
-  const auto overflows = hn::Gt(magnitude, hn::Set(kWords, kFormat.limit - 1));
-  const auto is_nan = hn::RebindMask(kWords, hn::IsNaN(value));
-  const WordVector special = hn::IfThenElse(is_nan, hn::Set(kWords, 0x7fu),
-                                            hn::Set(kWords, std::uint32_t{kFormat.first_special}));
-  const WordVector finite = hn::IfThenElse(is_small, subnormal, normal);
-  return hn::Or(sign, hn::IfThenElse(overflows, special, finite));
+  const auto is_small = hn::Gt(hn::Set(kWords, (128 - kFormat.bias) << 23), limited);
+  WordVector rounded = hn::IfThenElse(is_small, subnormal, normal);
+  if constexpr (kFormat.first_special != kNaN) {
+    const auto is_nan = hn::RebindMask(kWords, hn::IsNaN(value));
+    rounded = hn::IfThenElse(is_nan, hn::Set(kWords, kNaN), rounded);
+  }
+  return hn::Or(sign, rounded);
 }
 
 template <unsigned kMantissaBits>
@@ -139,6 +142,7 @@ HWY_INLINE void widen_bytes(const std::byte* HWY_RESTRICT from, float* HWY_RESTR
   const auto* const bytes = reinterpret_cast<const std::uint8_t*>(from);
   std::size_t i = 0;
   for (; i + hn::Lanes(kFloats) <= elements; i += hn::Lanes(kFloats)) {
+    hwy::Prefetch(bytes + i + kBytesAhead);
     const WordVector bits = hn::PromoteTo(kWords, hn::LoadU(kBytes, bytes + i));
     hn::StoreU(f8_to_f32<kMantissaBits>(bits), kFloats, to + i);
   }
@@ -151,6 +155,7 @@ HWY_INLINE void round_to_bytes(const float* HWY_RESTRICT from, std::byte* HWY_RE
   auto* const bytes = reinterpret_cast<std::uint8_t*>(to);
   std::size_t i = 0;
   for (; i + hn::Lanes(kFloats) <= elements; i += hn::Lanes(kFloats)) {
+    hwy::Prefetch(bytes + i + kBytesAhead);
     const WordVector bits = f32_to_f8<kMantissaBits>(hn::LoadU(kFloats, from + i));
     hn::StoreU(hn::TruncateTo(kBytes, bits), kBytes, bytes + i);
   }
