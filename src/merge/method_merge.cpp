@@ -387,7 +387,11 @@ bool MethodMerge::restore(const std::vector<std::uint64_t>& progress, bool /*cou
   for (double& fact : facts_) fact = std::bit_cast<double>(progress[next++]);
   for (double& fact : model_facts_) fact = std::bit_cast<double>(progress[next++]);
   trims_.resize(trims);
-  for (TaskTrim& trim : trims_) trim.threshold_bits = static_cast<std::uint32_t>(progress[next++]);
+  for (std::size_t task = 0; task < trims; ++task) {
+    const double density = job::constant(job_, "density", task).value_or(1);
+    trims_[task] = {plan::trim_rank(plan_.merged, density),
+                    static_cast<std::uint32_t>(progress[next++]), 0};
+  }
   return true;
 }
 

@@ -3,6 +3,7 @@
 
 import json
 import pathlib
+import shutil
 import sys
 
 import numpy as np
@@ -152,6 +153,43 @@ def the_tensors_scope_is_not_the_models(context):
     expect(ours.digest != theirs.digest, "the same bits with both scopes")
 
 
+def with_nan(context):
+    """The second task with one NaN; returns the models' directories."""
+    directory = DATA / "mergekit" / "task_arithmetic"
+    broken = context.directory / "broken"
+    shutil.copytree(directory / "task_01", broken)
+    [file] = broken.glob("*.safetensors")
+    data = bytearray(file.read_bytes())
+    header = json.loads(data[8:8 + int.from_bytes(data[:8], "little")])
+    name, entry = max(((key, value) for key, value in header.items() if key != "__metadata__"),
+                      key=lambda item: item[1]["data_offsets"][1] - item[1]["data_offsets"][0])
+    begin = 8 + int.from_bytes(data[:8], "little") + entry["data_offsets"][0]
+    data[begin + 20:begin + 24] = np.array([np.nan], "<f4").tobytes()
+    file.write_bytes(data)
+    expect(entry["dtype"] == "F32", f"{name} is {entry['dtype']}")
+    return directory / "base", directory / "task_00", broken, name
+
+
+def refuses_nan(method, count, parameters):
+    def check(context):
+        base, first, broken, name = with_nan(context)
+        models = [broken, first][:count]
+        lines = [f"merge_method: {method}", f"base_model: {json.dumps(str(base))}", "models:"]
+        lines += [f"  - model: {json.dumps(str(model))}" for model in models]
+        lines += [f"parameters: {json.dumps(parameters)}"]
+        job = context.directory / "job.yaml"
+        job.write_text("\n".join(lines) + "\n")
+        outcome = context.run("merge", job, "--output", context.directory / "out.h5", "-q")
+        expect(outcome.code == 4, f"expected exit 4: {outcome.describe()}")
+        expect(len(outcome.err_lines) == 1 and name in outcome.err and "element 5 is NaN" in outcome.err,
+               outcome.describe())
+        expect(not (context.directory / "out.h5").exists(), "there is an output")
+    return check
+
+
+for refused in (("task_arithmetic", 2, {}), ("slerp", 1, {"t": 0.5}), ("breadcrumbs", 2, {"weight": 1}),
+                ("arcee_fusion", 1, {}), ("sce", 2, {"select_topk": 0.5}), ("model_stock", 2, {"filter_wise": True})):
+    cases.add("nan", f"{refused[0]}-refuses-nan", refuses_nan(*refused))
 for each in sorted((DATA / "official").iterdir()):
     cases.add("official", each.name, equals_official(each))
 for each in sorted((DATA / "mergekit").iterdir()):
