@@ -113,8 +113,9 @@ def write_models(directory):
 
 def by_mergekit(directory, recipe):
     program = pathlib.Path(PYTHON).with_name("mergekit-yaml")
-    done = subprocess.run([str(program), recipe, "theirs", "--no-copy-tokenizer"], cwd=directory, env={**os.environ, **OFFLINE},
-                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    done = subprocess.run([str(program), recipe, "theirs", "--no-copy-tokenizer", "--no-write-model-card"], cwd=directory,
+                          env={**os.environ, **OFFLINE}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, check=False)
     expect(done.returncode == 0, f"mergekit: exit {done.returncode}; {done.stdout[-500:]}")
     return tensors.read_model(directory / "theirs")
 
