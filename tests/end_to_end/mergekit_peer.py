@@ -55,11 +55,15 @@ base_model: base
 {TASKS}
 parameters: {{weight: 0.4, density: [0.9, 0.5], gamma: 0.02}}
 """,
-    "breadcrumbs_ties": f"""
+    # Weights apart: equal ones cancel but for what float32 makes of the factors of `rescale`.
+    "breadcrumbs_ties": """
 merge_method: breadcrumbs_ties
 base_model: base
-{TASKS}
-parameters: {{weight: 0.4, density: 0.7, gamma: 0.04, rescale: true}}
+models:
+  - {model: task0, parameters: {weight: 0.4, gamma: 0.05}}
+  - {model: task1, parameters: {weight: 0.3, gamma: 0.02}}
+  - {model: task2, parameters: {weight: 0.7, gamma: 0.04}}
+parameters: {density: 0.7, rescale: true}
 """,
     "model_stock": f"merge_method: model_stock\nbase_model: base\n{TASKS}\n",
     "slerp": """
