@@ -1,6 +1,6 @@
 cmake_minimum_required(VERSION 3.25)
 # Includes point down only: every #include "mpimerge/..." and "ROOM/..." of a room stands in this table. Only comm and hdf5
-# speak MPI, only hdf5 speaks HDF5, and MPI_COMM_WORLD stands once, in app/main.cpp. Comments and texts may name anything.
+# speak MPI, only hdf5 speaks HDF5, and MPI_COMM_WORLD stands once, in app/program.cpp. Comments and texts may name anything.
 set(allowed_base base)
 set(allowed_kernel kernel base)
 set(allowed_method method base kernel)
@@ -59,7 +59,7 @@ foreach(room IN LISTS rooms)
 
     read_code(${source} TRUE code)
     file(RELATIVE_PATH path ${ROOT} ${source})
-    if(NOT room MATCHES "^(comm|hdf5)$" AND NOT path STREQUAL "src/app/main.cpp")
+    if(NOT room MATCHES "^(comm|hdf5)$" AND NOT path STREQUAL "src/app/program.cpp")
       refuse(${source} "${code}" "(^|[^A-Za-z0-9_])MPI_[A-Za-z_]+" "MPI outside comm and hdf5")
       refuse(${source} "${code}" "#include <mpi\\.h>" "MPI outside comm and hdf5")
     endif()
@@ -74,8 +74,8 @@ foreach(room IN LISTS rooms)
   endforeach()
 endforeach()
 
-if(worlds AND NOT worlds STREQUAL "src/app/main.cpp")
-  string(APPEND faults "MPI_COMM_WORLD stands in ${worlds}; once, in src/app/main.cpp, is right\n")
+if(worlds AND NOT worlds STREQUAL "src/app/program.cpp")
+  string(APPEND faults "MPI_COMM_WORLD stands in ${worlds}; once, in src/app/program.cpp, is right\n")
 endif()
 if(faults)
   message(FATAL_ERROR "${faults}")

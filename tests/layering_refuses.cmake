@@ -46,8 +46,8 @@ check(src/output/a.cpp "int x = H5P_DEFAULT" fails)
 check(src/output/a.cpp "#include <hdf5.h>" fails)
 check(src/output/a.cpp "names{\"a\"}, rest[0] = H5Fopen(name)" fails)
 
-check(src/app/main.cpp "MPI_Comm world = MPI_COMM_WORLD" passes)
-check(src/app/main.cpp "f(MPI_COMM_WORLD), g(MPI_COMM_WORLD)" fails)
+check(src/app/program.cpp "MPI_Comm world = MPI_COMM_WORLD" passes)
+check(src/app/program.cpp "f(MPI_COMM_WORLD), g(MPI_COMM_WORLD)" fails)
 check(src/comm/a.cpp "f(MPI_COMM_WORLD)" fails)
 check(src/comm/a.cpp "// not MPI_COMM_WORLD" passes)
 

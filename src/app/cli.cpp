@@ -94,8 +94,7 @@ std::string command_to_resume(int argc, const char* const* argv) {
 }  // namespace
 
 Command parse_command_line(int argc, const char* const* argv) {
-  CLI::App app{
-      "Merges fine-tuned models across MPI ranks: TIES-Merging with a top-k over the whole model."};
+  CLI::App app{"Merges fine-tuned models across MPI ranks, by TIES-Merging and other methods."};
   app.name("mpimerge");
   app.require_subcommand(1);
   app.set_version_flag("--version", std::string("mpimerge ") + MPIMERGE_VERSION);
@@ -197,7 +196,9 @@ Command parse_command_line(int argc, const char* const* argv) {
   CLI::App& inspect_command =
       *app.add_subcommand("inspect", "Show a checkpoint's tensors, and what is odd about them");
   inspect_command
-      .add_option("PATH", inspect.path, "Checkpoint: .safetensors, directory, or .h5 of mpimerge")
+      .add_option("PATH", inspect.path,
+                  "Checkpoint: .safetensors, .bin, .pt or .pth, a directory of them, or .h5 of "
+                  "mpimerge")
       ->required();
   inspect_command.add_flag("--json", inspect.json, "JSON instead of a table");
   add_verbosity(inspect_command);

@@ -22,16 +22,19 @@ mpimerge_find_test_python()
 # test's environment, so it counts.
 set(MPIMERGE_SANITIZERS_WITHOUT_LEAKS "ASAN_OPTIONS=detect_leaks=0:abort_on_error=0:exitcode=99")
 
-# mpimerge_python_test(NAME SCRIPT file.py [NP 1 2 3] [TIMEOUT 60] [ARGS ...]): runs the program by a script, which gets
-# the paths of mpirun and of the program. With NP it makes NAME.np1, NAME.np2, ...; else one test NAME.
+# mpimerge_python_test(NAME SCRIPT file.py [NP 1 2 3] [TIMEOUT 60] [PROGRAM target] [ARGS ...]): runs the program by a
+# script, which gets the paths of mpirun and of the program. With NP it makes NAME.np1, NAME.np2, ...; else one test NAME.
 function(mpimerge_python_test name)
-  cmake_parse_arguments(TEST "" "SCRIPT;TIMEOUT;PROCESSES" "NP;ARGS" ${ARGN})
+  cmake_parse_arguments(TEST "" "SCRIPT;TIMEOUT;PROCESSES;PROGRAM" "NP;ARGS" ${ARGN})
   set(limit 30)
   if(MPIMERGE_SANITIZE)
     set(limit 120)
   endif()
+  if(NOT TEST_PROGRAM)
+    set(TEST_PROGRAM mpimerge)
+  endif()
   set(command ${MPIMERGE_TEST_PYTHON} -B ${CMAKE_CURRENT_SOURCE_DIR}/${TEST_SCRIPT} --mpirun ${MPIEXEC_EXECUTABLE}
-              --program $<TARGET_FILE:mpimerge> --limit ${limit})
+              --program $<TARGET_FILE:${TEST_PROGRAM}> --limit ${limit})
   foreach(ranks IN LISTS TEST_NP)
     add_test(NAME ${name}.np${ranks} COMMAND ${command} --ranks ${ranks} ${TEST_ARGS})
     mpimerge_finish_test(${name}.np${ranks} ${ranks} "${TEST_TIMEOUT}")

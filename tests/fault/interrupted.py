@@ -35,8 +35,10 @@ ROUNDS = ("--chunk", "4KiB", "--checkpoint-interval", "0")
 class Long(Tiny):
     """A merge of some 60 rounds of one rank, long enough to be met in the middle."""
 
-    def __init__(self, context):
+    def __init__(self, context, job=None):
         super().__init__(context)
+        if job:
+            self.job(job)
         draw = np.random.default_rng(5)
         for name in list(self.models):
             large = {"large.weight": tensors.round_to("F32", (300, 200), draw.standard_normal(60_000)),
@@ -62,7 +64,8 @@ class Long(Tiny):
         merged = Merged(output)
         expect(not merged.faults, f"not whole: {merged.faults}")
         summary = merged.summary
-        return merged.digest, summary["signs"], summary["conflicts"], [task["kept"] for task in summary["tasks"]]
+        kept = [task.get("kept") for task in summary["tasks"]]  # methods without a trim or without signs count none
+        return merged.digest, summary.get("signs"), summary.get("conflicts"), kept
 
     def resumes(self, *options, ranks=None, rounds=ROUNDS):
         """Goes on, to the bits and counts of an uninterrupted merge, and leaves nothing else behind."""
@@ -343,6 +346,38 @@ def several_outputs_go_on_together(context):
 @cases.case("stop")
 def resume_without_an_earlier_run_begins(context):
     Long(context).resumes()
+
+
+# What a method found out before the merge is in the journal: no second look at the inputs.
+
+METHODS = {
+    "breadcrumbs": ("breadcrumbs", "parameters: {density: 0.4, gamma: 0.05, rescale: true}"),
+    "sce": ("sce", "parameters: {select_topk: 0.3}"),
+    "ties-normfrac": ("ties", "elect: normfrac"),
+    "model-stock": ("model_stock", "parameters: {filter_wise: true}"),
+}
+
+
+def looks(logs):
+    """Whether a run had a phase before the merge in which it read its inputs."""
+    log = (logs / "rank-0.log").read_text()
+    expect("tensors" in log, f"not the log of a merge: {log}")
+    return re.search(r"\b(measure|select)\b", log) is not None
+
+
+def goes_on_with_what_it_found(method, more):
+    def check(context):
+        models = "base_model: base\nmodels: [{model: math}, {model: code}]"
+        long = Long(context, f"merge_method: {method}\n{models}\n{more}\n")
+        long.stopped_by(MERGING, "--log-dir", long.root / "first")
+        expect(looks(long.root / "first"), "it did not look at the inputs before the merge")
+        long.resumes("--log-dir", long.root / "second", ranks=context.ranks - 1)
+        expect(not looks(long.root / "second"), "it looked at the inputs again")
+    return check
+
+
+for method_name, (method_word, method_keys) in METHODS.items():
+    cases.add("method", f"goes-on-with-what-{method_name}-found", goes_on_with_what_it_found(method_word, method_keys))
 
 
 # What is refused, and what is lost by it: nothing.

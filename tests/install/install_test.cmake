@@ -11,6 +11,7 @@ run(${CMAKE_COMMAND} -S ${SOURCE} -B ${WORK}/consumer -G ${GENERATOR} -DCMAKE_CX
     -DCMAKE_PREFIX_PATH=${prefix})
 run(${CMAKE_COMMAND} --build ${WORK}/consumer)
 run(${WORK}/consumer/consumer)
+run(${WORK}/consumer/with_magmax --version)
 run(${prefix}/bin/mpimerge --version)
 
 # A second installation keeps the site's settings, and the scripts find the program that was installed with them.
