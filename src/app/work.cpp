@@ -18,7 +18,8 @@ namespace {
 
 // The job was checked by its text; links and other spellings of a path show only here.
 void refuse_base_as_task(const job::Job& job) {
-  if (job.base_name.empty()) return;
+  // Where the base is nothing of its own to the method, it may be a model too.
+  if (job.base_name.empty() || method::find(job.method)->base == method::Base::unused) return;
   for (const job::Task& task : job.tasks) {
     std::error_code ignored;
     if (!std::filesystem::equivalent(task.path, job.base_path, ignored)) continue;

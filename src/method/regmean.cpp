@@ -95,9 +95,10 @@ class RegMean final : public Method {
     if (factor_.info() != Eigen::Success) {
       throw base::Error(
           base::ErrorKind::input,
-          fmt::format("tensor `{}`: the sum of its Gram matrices is not positive definite; expected "
-                      "more data behind them, or a smaller reduce_nondiag (it is {})",
-                      base::printable(tensor.name), tensor.number(kReduceNondiag)));
+          fmt::format(
+              "tensor `{}`: the sum of its Gram matrices is not positive definite; expected "
+              "more data behind them, or a smaller reduce_nondiag (it is {})",
+              base::printable(tensor.name), tensor.number(kReduceNondiag)));
     }
   }
 
@@ -148,8 +149,8 @@ class RegMean final : public Method {
         std::vector<float> kept;
         for (const std::size_t input : unseen_) kept.push_back(to[input]);
         for (std::uint64_t input = 0; input < row; ++input) {
-          to[input] = static_cast<float>(sides(static_cast<Eigen::Index>(input),
-                                               static_cast<Eigen::Index>(each - panel)));
+          to[input] = static_cast<float>(
+              sides(static_cast<Eigen::Index>(input), static_cast<Eigen::Index>(each - panel)));
         }
         for (std::size_t i = 0; i < kept.size(); ++i) to[unseen_[i]] = kept[i];
       }
@@ -171,9 +172,8 @@ Description regmean() {
   description.name = "regmean";
   description.about = "linear layers by regression on the models' inputs (Jin et al. 2023)";
   description.base = Base::unused;
-  description.parameters = {
-      {.name = "weight", .of = Parameter::Of::model, .fallback = 1},
-      {.name = "reduce_nondiag", .fallback = 0.9, .least = 0, .most = 1}};
+  description.parameters = {{.name = "weight", .of = Parameter::Of::model, .fallback = 1},
+                            {.name = "reduce_nondiag", .fallback = 0.9, .least = 0, .most = 1}};
   description.files = "gram";
   description.files_are_whole = true;
   description.make = [](const Setup& setup) { return std::make_unique<RegMean>(setup.files); };

@@ -58,8 +58,9 @@ inline Expected expect_ties(const plan::Plan& plan, const job::Job& job,
   }
   expected.cancelled_sign =
       job.rules.sign_tie == method::SignTie::positive ? 1 : reference::majority_sign(tasks);
-  expected.ties = reference::ties(base, tasks, aggregate_of(job.rules.aggregate), expected.cancelled_sign,
-                                  static_cast<float>(job::constant(job, "lambda").value()));
+  expected.ties =
+      reference::ties(base, tasks, aggregate_of(job.rules.aggregate), expected.cancelled_sign,
+                      static_cast<float>(job::constant(job, "lambda").value()));
   for (std::size_t task = 0; task < tasks.size(); ++task)
     expected.tasks[task].kept = expected.ties.kept[task];
 

@@ -147,7 +147,7 @@ def a_sweep_has_enough_nodes_for_every_value(context):
 def faults_of_the_job_come_to_light_before_it_queues(context):
     site = Site(context)
     job = site.write_models(100)
-    for code, words in ((3, ("--sweep", "parameters.density=0.5,2")), (3, ("--", "--set", "elect=nobody")),
+    for code, words in ((3, ("--sweep", "parameters.density=0.5,2")), (3, ("--", "--set", "sign_tie=nobody")),
                         (3, ("--nodes", "3", "--", "--set", "parameters.density=7"))):
         done = site.submit(job, *words, "--dry-run")
         expect(done.code == code and not done.out and "mpimerge: error" in done.err, f"{words}: {done.describe()}")

@@ -110,11 +110,11 @@ struct SideFile {
 struct Plan {
   std::uint64_t ranks = 1;
   std::vector<Group> groups;
-  std::vector<Tensor> tensors;  ///< by group, then by offset
-  std::vector<Source> sources;  ///< [0] is the base, then the tasks in job order
+  std::vector<Tensor> tensors;       ///< by group, then by offset
+  std::vector<Source> sources;       ///< [0] is the base, then the tasks in job order
   std::vector<SideFile> side_files;  ///< in job order; none unless the method reads such
-  base::Elements merged;        ///< elements that take part: the d of the trim
-  base::Bytes alignment;        ///< of shards in the output file
+  base::Elements merged;             ///< elements that take part: the d of the trim
+  base::Bytes alignment;             ///< of shards in the output file
 
   /// Local. How group `group` is cut over the ranks.
   [[nodiscard]] ShardMap shards(std::size_t group) const;
