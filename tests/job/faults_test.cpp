@@ -146,8 +146,7 @@ INSTANTIATE_TEST_SUITE_P(
              5,
              {": seed: ", "ties has no use for seed", "leave it out"}},
         Case{"NanWrong", with("nan: ignore\n"), 5, {"found `ignore`", "error, allow"}},
-        Case{
-            "DtypeOther", with("dtype: float64\n"), 5, {"arithmetic is float32", "use out_dtype"}},
+        Case{"DtypeOther", with("dtype: float64\n"), 5, {"arithmetic is float32", "use out_dtype"}},
         Case{
             "DtypeAList", with("dtype: [float32]\n"), 5, {"found a list of 1", "expected float32"}},
         Case{"OutDtypeWrong",
