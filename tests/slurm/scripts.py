@@ -65,6 +65,14 @@ def outputs_of_a_sweep_keep_their_kind(context):
 
 
 @cases.case("written")
+def a_directory_is_checked_too(context):
+    site = Site(context)
+    site.write_models(100)
+    script = site.generate("job files/ties.yaml", "--nodes=1", "--check", "--", "--output", "/x.y/merged")
+    expect("verify /x.y/merged" in script, script)
+
+
+@cases.case("written")
 def chain_is_the_golden_script(context):
     site = Site(context)
     site.write_models(1000)
@@ -207,7 +215,8 @@ def wrong_usage_is_one_line_and_exit_2(context):
              ((job, "--sweep", "parameters.density="), "--sweep"), ((job, "--sweep", "a=1,,2"), "a=1,,2"),
              ((job, "--sweep", "parameters.density=0.1,0.1"), "differ"), ((job, "--check", "--sweep", "a=1"), "--check"),
              (("two.yaml", "--check"), "2 outputs"), (("two.yaml", "--sweep", "parameters.density=0.5"), "2 outputs"),
-             (("no_output.yaml",), "--output"), ((job, "--dry-run", "--check", "--", "--output", "directory"), "HDF5"), ((job, "--", "--qos=high"), "--qos"), ((job, "--", "--memory"), "--memory"),
+             (("no_output.yaml",), "--output"), ((job, "--", "--qos=high"), "--qos"),
+             ((job, "--", "--memory"), "--memory"),
              ((job, "--comment=a\nb"), "line break")]
     for words, word in table:
         done = site.submit(*words, *([] if "--" in words else ["--dry-run"]))
