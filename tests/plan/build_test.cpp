@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "mpimerge/base/error.hpp"
+#include "mpimerge/plan/read_plan.hpp"
 
 #include "plan/catalogs.hpp"
 
@@ -538,6 +539,36 @@ TEST(BuildPlan, ChunksAreWorthACallHoweverSmallTheChunkMemory) {
   request.chunk_memory = Bytes{1};
 
   EXPECT_EQ(plan_of_one(request, 1'000'000, Dtype::f32, 400).groups[0].chunk, Elements{1024});
+}
+
+TEST(UnitElements, AreAPowerOfTwoThatGrowsWithTheGroup) {
+  EXPECT_EQ(unit_elements(0), 16U);
+  EXPECT_EQ(unit_elements(std::uint64_t{1} << 21), 32U);
+  EXPECT_EQ(unit_elements((std::uint64_t{1} << 22) - 1), 32U);
+  EXPECT_EQ(unit_elements(std::uint64_t{1} << 50), 1024U);
+}
+
+TEST(BuildPlan, NothingBeginsWithinAUnit) {
+  for (const std::uint64_t elements : {std::uint64_t{5'000'001}, std::uint64_t{1} << 27}) {
+    const std::uint64_t unit = unit_elements(elements);
+    for (const std::uint64_t ranks : {1U, 3U, 64U, 5000U}) {
+      for (const std::uint64_t smallest : {1U, 1U << 23}) {
+        Request request;
+        request.ranks = ranks;
+        request.alignment = Bytes{smallest};
+        request.chunk = Bytes{smallest};
+        const Catalog base = catalog("base", {tensor("t", Dtype::f64, {elements})});
+        const Plan plan = build_plan(request, base, {base});
+        const ReadPlan reads = plan_reads(plan, Bytes{smallest});
+        EXPECT_EQ(plan.groups[0].block.value() % unit, 0U) << elements << " over " << ranks;
+        EXPECT_EQ(plan.groups[0].chunk.value() % unit, 0U) << elements << " over " << ranks;
+        // A block may be as long as a shard, which then has no other.
+        EXPECT_TRUE(reads.blocks[0].value() % unit == 0 ||
+                    reads.blocks[0] >= plan.shards(0).longest())
+            << elements << " over " << ranks;
+      }
+    }
+  }
 }
 
 TEST(BuildPlan, ShardsAreWorthARankHoweverManyThereAre) {
