@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "mpimerge/base/mix.hpp"
+
 namespace mpimerge::plan {
 namespace {
 
@@ -205,14 +207,6 @@ Traffic predict_passes(const Plan& plan, const ReadPlan& reads, std::uint64_t ra
   return traffic;
 }
 
-// Mixes a number well enough to choose places by (SplitMix64, Steele et al. 2014).
-std::uint64_t mixed(std::uint64_t number) {
-  number += 0x9e3779b97f4a7c15u;
-  number = (number ^ (number >> 30)) * 0xbf58476d1ce4e5b9u;
-  number = (number ^ (number >> 27)) * 0x94d049bb133111ebu;
-  return number ^ (number >> 31);
-}
-
 }  // namespace
 
 ReadPlan plan_reads(const Plan& plan, base::Bytes budget) {
@@ -283,7 +277,8 @@ std::vector<Block> sample_blocks(const Plan& plan, std::uint64_t rank) {
     const std::uint64_t length =
         stretches < wanted ? end - begin : std::min(kSampleElements, end - begin);
     const std::uint64_t room = end - begin - length;
-    std::uint64_t at = begin + (room == 0 ? 0 : mixed(rank * kMostSampleBlocks + number) % room);
+    std::uint64_t at =
+        begin + (room == 0 ? 0 : base::mixed(rank * kMostSampleBlocks + number) % room);
     const std::uint64_t last = at + length;
     while (at < last) {
       while (at >= passed + shards[group].count().value())

@@ -1,0 +1,251 @@
+#include "merge/tensor_ranks.hpp"
+
+#include <algorithm>
+#include <bit>
+
+#include "mpimerge/base/mix.hpp"
+#include "mpimerge/comm/agree.hpp"
+
+#include "merge/method_merge.hpp"
+
+namespace mpimerge::merge {
+namespace {
+
+constexpr std::uint32_t kInfinityBits = 0x7f800000u;
+// Below this many elements a tensor is listed as it is: a sample would cost as much.
+constexpr std::uint64_t kSampledTensor = 16384;
+constexpr std::uint64_t kFewestSamples = 4;
+constexpr std::uint64_t kMostSamples = 256;
+constexpr std::uint64_t kSampleElements = 512;
+
+std::vector<std::uint64_t> positions_of(const std::vector<method::Method::Rank>& ranks) {
+  std::vector<std::uint64_t> positions;
+  for (const method::Method::Rank& rank : ranks) positions.push_back(rank.position);
+  return positions;
+}
+
+bool looks_for_any(const std::vector<method::Method::Rank>& ranks) {
+  return std::ranges::any_of(ranks, [](const auto& rank) { return rank.position > 0; });
+}
+
+}  // namespace
+
+TensorRanks::TensorRanks(MethodMerge& merge, std::size_t pass) : merge_(merge), pass_(pass) {
+  for (const auto& list : merge.stretches_of_shard()) {
+    ++parts_;
+    blocks_.insert(blocks_.end(), list.begin(), list.end());
+  }
+}
+
+bool TensorRanks::run(const comm::Comm& comm, const Progress& progress, const AskWish& wish) {
+  list_tensors();
+  if (!rank_shared(comm, wish)) return false;
+  comm::Comm alone = comm.split(comm.rank());
+  for (std::size_t part = 0; part < parts_; ++part) {
+    const auto rank = [&] {
+      const std::size_t end = own_.size() * (part + 1) / parts_;
+      for (std::size_t number = own_.size() * part / parts_; number < end; ++number) {
+        rank_own(alone, own_[number]);
+        progress(static_cast<double>(number + 1) / static_cast<double>(own_.size()));
+      }
+    };
+    if (comm::collectively(comm, "select", rank, wish()) == comm::Wish::stop) {
+      alone.close();
+      return false;
+    }
+  }
+  alone.close();
+  return true;
+}
+
+void TensorRanks::list_tensors() {
+  const plan::Plan& plan = merge_.plan_;
+  for (std::size_t group = 0; group < plan.groups.size(); ++group) {
+    const base::ElementRange shard = plan.shards(group).shard(merge_.store_.rank());
+    for (std::uint64_t number = plan.groups[group].first_tensor;
+         number < plan.groups[group].last_tensor; ++number) {
+      const plan::Tensor& tensor = plan.tensors[number];
+      if (tensor.role != plan::Role::merge || tensor.elements == base::Elements{}) continue;
+      std::vector<Rank> ranks = merge_.method_->ranks(pass_, merge_.tensor(number));
+      if (!looks_for_any(ranks)) continue;
+      if (merge_.crosses(number)) {
+        const std::size_t first =
+            shared_.empty() ? 0 : shared_.back().first + shared_.back().ranks.size();
+        shared_.push_back({number, std::move(ranks), first});
+      } else if (shard.begin <= tensor.offset && tensor.offset < shard.end) {
+        own_.push_back(number);
+      }
+    }
+  }
+}
+
+// The part of a tensor that lies in this rank's shard, in the group.
+std::pair<std::size_t, base::ElementRange> TensorRanks::part_of(std::size_t number) const {
+  const plan::Plan& plan = merge_.plan_;
+  std::size_t group = 0;
+  while (plan.groups[group].last_tensor <= number) ++group;
+  const plan::Tensor& tensor = plan.tensors[number];
+  const base::ElementRange all{tensor.offset, tensor.offset + tensor.elements};
+  return {group, base::intersect(all, plan.shards(group).shard(merge_.store_.rank()))};
+}
+
+// Counts, in list_, what is asked of a stretch.
+kernel::BracketCount TensorRanks::count(const BlockData& block, const Stretch& stretch,
+                                        const Rank& rank, const kernel::Bracket& bracket) {
+  const std::size_t elements = stretch.own.count().value();
+  list_.resize(std::max(list_.size(), elements + kernel::kListPadding));
+  if (rank.model != Rank::kOwn && merge_.sources_.has_base) {
+    const std::size_t source = merge_.sources_.model(merge_.models_[rank.model]);
+    const base::Dtype dtype = merge_.tiles_.dtype(stretch, source);
+    if (dtype == merge_.tiles_.dtype(stretch, 0)) {
+      const kernel::BracketCount found =
+          kernel::count_bracket(dtype, merge_.tiles_.raw(block, stretch, source),
+                                merge_.tiles_.raw(block, stretch, 0), bracket, list_.data());
+      // Widening names the value; what overflows only as a difference stays.
+      if (found.largest >= kInfinityBits) merge_.tiles_.tile(block, stretch, merge_.models_);
+      return found;
+    }
+  }
+  const method::Tile& tile = merge_.tiles_.tile(block, stretch, merge_.models_);
+  values_.resize(std::max(values_.size(), tile.elements));
+  const float* values = values_.data();
+  if (rank.model == Rank::kOwn)
+    merge_.method_->magnitudes(pass_, merge_.tensor_, tile, values_.data());
+  else
+    values = tile.models[rank.model];
+  zeros_.resize(std::max(zeros_.size(), elements));
+  const bool differs = rank.model != Rank::kOwn && tile.base != nullptr;
+  const std::span<const float> from(differs ? tile.base + tile.own_begin : zeros_.data(), elements);
+  return kernel::count_bracket(base::Dtype::f32,
+                               std::as_bytes(std::span(values + tile.own_begin, elements)),
+                               std::as_bytes(from), bracket, list_.data());
+}
+
+// Shows the search the elements of a tensor that lie in this rank's shard.
+void TensorRanks::look(std::size_t number, const std::vector<Rank>& ranks, std::size_t first,
+                       select::ThresholdSearch& search) {
+  const auto [group, part] = part_of(number);
+  if (part.empty()) return;
+  static_cast<void>(merge_.tensor(number));
+  auto each = std::partition_point(
+      blocks_.begin(), blocks_.end(),
+      [&, group = group, begin = part.begin](const plan::Block& block) {
+        return block.group < group || (block.group == group && block.range.end <= begin);
+      });
+  for (; each != blocks_.end() && each->group == group && each->range.begin < part.end; ++each) {
+    const BlockData& block = load(*each);
+    for (const Stretch& stretch : merge_.tiles_.stretches(block)) {
+      if (stretch.tensor != number) continue;
+      for (std::size_t rank = 0; rank < ranks.size(); ++rank) {
+        if (!search.wants(first + rank)) continue;
+        const auto found = count(block, stretch, ranks[rank], search.bracket(first + rank));
+        search.add(first + rank, found, std::span(list_).first(found.listed));
+      }
+    }
+  }
+}
+
+// Small tensors that follow each other lie in the same block.
+const BlockData& TensorRanks::load(const plan::Block& block) {
+  if (loaded_ == nullptr || at_.group != block.group || at_.range != block.range) {
+    loaded_ = &merge_.store_.load(block);
+    at_ = block;
+  }
+  return *loaded_;
+}
+
+// Samples this rank's part of a tensor; returns the number of places.
+std::uint64_t TensorRanks::sample(std::size_t number, const std::vector<Rank>& ranks,
+                                  select::BracketSample& sample) {
+  const auto [group, part] = part_of(number);
+  if (part.empty()) return 0;
+  const method::Tensor& tensor = merge_.tensor(number);
+  const base::Elements offset = merge_.plan_.tensors[number].offset;
+  const std::uint64_t elements = part.count().value();
+  const std::uint64_t places =
+      std::min(std::clamp(elements / kSampledTensor, kFewestSamples, kMostSamples), elements);
+  for (std::uint64_t place = 0; place < places; ++place) {
+    const std::uint64_t stride = elements / places;
+    const std::uint64_t room = stride > kSampleElements ? stride - kSampleElements : 0;
+    std::uint64_t begin = (part.begin - offset).value() + stride * place +
+                          (room == 0 ? 0 : base::mixed(number * kMostSamples + place) % room);
+    std::uint64_t end =
+        std::min(begin + std::min(kSampleElements, stride), (part.end - offset).value());
+    if (merge_.method_->grain() == method::Grain::row) {
+      begin = begin / tensor.row() * tensor.row();
+      end = (end + tensor.row() - 1) / tensor.row() * tensor.row();
+    }
+    const BlockData& block =
+        merge_.rows_.peek({group, {offset + base::Elements{begin}, offset + base::Elements{end}}},
+                          0, merge_.plan_.sources.size() - 1);
+    for (const Stretch& stretch : merge_.tiles_.stretches(block)) {
+      for (std::size_t rank = 0; rank < ranks.size(); ++rank) {
+        if (ranks[rank].position == 0) continue;
+        const auto all = count(block, stretch, ranks[rank], kernel::Bracket{});
+        sample.add(rank, std::span(list_).first(all.listed));
+      }
+    }
+  }
+  return places;
+}
+
+// Collective over `comm`.
+void TensorRanks::narrow(const comm::Comm& comm, std::size_t number, const std::vector<Rank>& ranks,
+                         std::size_t first, select::ThresholdSearch& search) {
+  const std::uint64_t elements = merge_.plan_.tensors[number].elements.value();
+  if (elements <= kSampledTensor) return;
+  select::BracketSample samples(ranks.size());
+  std::uint64_t places = 0;
+  comm::collectively(comm, "select", [&] { places = sample(number, ranks, samples); });
+  const std::vector<std::uint64_t> positions = positions_of(ranks);
+  const auto guesses = samples.brackets(comm, elements, positions, places);
+  for (std::size_t rank = 0; rank < ranks.size(); ++rank)
+    search.narrow(first + rank, guesses[rank].bracket);
+}
+
+void TensorRanks::learn(std::size_t number, std::span<const std::uint32_t> bits) {
+  std::vector<double> found;
+  for (const std::uint32_t magnitude : bits) found.push_back(std::bit_cast<float>(magnitude));
+  merge_.learn(pass_, number, found);
+}
+
+// Collective.
+bool TensorRanks::rank_shared(const comm::Comm& comm, const AskWish& wish) {
+  std::vector<std::uint64_t> elements;
+  std::vector<std::uint64_t> positions;
+  for (const Shared& each : shared_) {
+    for (const Rank& rank : each.ranks) {
+      elements.push_back(merge_.plan_.tensors[each.tensor].elements.value());
+      positions.push_back(rank.position);
+    }
+  }
+  select::ThresholdSearch search(elements, positions, merge_.reads_.magnitudes);
+  for (const Shared& each : shared_) narrow(comm, each.tensor, each.ranks, each.first, search);
+  while (!search.done()) {
+    const auto look_at_all = [&] {
+      for (const Shared& each : shared_) look(each.tensor, each.ranks, each.first, search);
+    };
+    if (comm::collectively(comm, "select", look_at_all, wish()) == comm::Wish::stop) return false;
+    search.advance(comm);
+  }
+  const std::vector<std::uint32_t> bits = search.thresholds();
+  for (const Shared& each : shared_)
+    learn(each.tensor, std::span(bits).subspan(each.first, each.ranks.size()));
+  return true;
+}
+
+// Local: `alone` has this rank only.
+void TensorRanks::rank_own(const comm::Comm& alone, std::size_t number) {
+  const std::vector<Rank> ranks = merge_.method_->ranks(pass_, merge_.tensor(number));
+  const std::uint64_t elements = merge_.plan_.tensors[number].elements.value();
+  select::ThresholdSearch search(std::vector<std::uint64_t>(ranks.size(), elements),
+                                 positions_of(ranks), merge_.reads_.magnitudes);
+  narrow(alone, number, ranks, 0, search);
+  while (!search.done()) {
+    if (search.needs_values()) look(number, ranks, 0, search);
+    search.advance(alone);
+  }
+  learn(number, search.thresholds());
+}
+
+}  // namespace mpimerge::merge

@@ -1,0 +1,73 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "mpimerge/comm/comm.hpp"
+#include "mpimerge/kernel/bracket.hpp"
+#include "mpimerge/merge/merge.hpp"
+#include "mpimerge/method/method.hpp"
+#include "mpimerge/plan/read_plan.hpp"
+#include "mpimerge/select/bracket_sample.hpp"
+#include "mpimerge/select/threshold_search.hpp"
+
+#include "merge/tiles.hpp"
+
+namespace mpimerge::merge {
+
+class MethodMerge;
+
+/// The order statistics of one pass of a method: of tensors that this rank has whole by itself, of
+/// the others together with those who have the rest. Each is found as the thresholds of TIES are:
+/// a sample brackets it, one look counts, and the few elements inside decide.
+class TensorRanks {
+ public:
+  /// Local. Keeps a reference to the merge, whose tensor in hand it changes.
+  TensorRanks(MethodMerge& merge, std::size_t pass);
+
+  /// Collective over `comm`. Tells the method what was found, for each tensor that it asked for.
+  /// Cost: one look at this rank's tensors, seldom more; Allreduces of what TIES needs for a task,
+  /// for each statistic of tensors that several ranks share: at most two a rank.
+  /// @return false: some rank wished to stop
+  [[nodiscard]] bool run(const comm::Comm& comm, const Progress& progress, const AskWish& wish);
+
+ private:
+  using Rank = method::Method::Rank;
+  struct Shared {
+    std::size_t tensor;
+    std::vector<Rank> ranks;
+    std::size_t first;  // of its ranks in the search
+  };
+
+  void list_tensors();
+  [[nodiscard]] std::pair<std::size_t, base::ElementRange> part_of(std::size_t number) const;
+  kernel::BracketCount count(const BlockData& block, const Stretch& stretch, const Rank& rank,
+                             const kernel::Bracket& bracket);
+  void look(std::size_t number, const std::vector<Rank>& ranks, std::size_t first,
+            select::ThresholdSearch& search);
+  const BlockData& load(const plan::Block& block);
+  std::uint64_t sample(std::size_t number, const std::vector<Rank>& ranks,
+                       select::BracketSample& sample);
+  void narrow(const comm::Comm& comm, std::size_t number, const std::vector<Rank>& ranks,
+              std::size_t first, select::ThresholdSearch& search);
+  void learn(std::size_t number, std::span<const std::uint32_t> bits);
+  bool rank_shared(const comm::Comm& comm, const AskWish& wish);
+  void rank_own(const comm::Comm& alone, std::size_t number);
+
+  MethodMerge& merge_;
+  std::size_t pass_;
+  std::size_t parts_ = 0;            // of the own tensors: as many on every rank
+  std::vector<plan::Block> blocks_;  // of the shard
+  std::vector<std::size_t> own_;
+  std::vector<Shared> shared_;
+  plan::Block at_;
+  const BlockData* loaded_ = nullptr;
+  std::vector<std::uint32_t> list_;
+  std::vector<float> values_;
+  std::vector<float> zeros_;
+};
+
+}  // namespace mpimerge::merge
