@@ -18,7 +18,7 @@ namespace {
 
 // The job was checked by its text; links and other spellings of a path show only here.
 void refuse_base_as_task(const job::Job& job) {
-  if (job.base_name.empty()) return;
+  if (job.base_path.empty()) return;
   for (const job::Task& task : job.tasks) {
     std::error_code ignored;
     if (!std::filesystem::equivalent(task.path, job.base_path, ignored)) continue;
@@ -28,6 +28,14 @@ void refuse_base_as_task(const job::Job& job) {
             "{}:{}: model: {} is the base model by another name; leave the base out of `models`",
             job.file, task.line, task.name));
   }
+}
+
+// The base that has the tensors of another model, all of one value.
+checkpoint::Catalog constant_base(const job::Job& job, checkpoint::Catalog like) {
+  like.path = job.base_name;
+  like.content = job.base_constant == job::ConstantBase::ones ? checkpoint::Content::ones
+                                                              : checkpoint::Content::zeros;
+  return like;
 }
 
 plan::Missing missing_of(const job::Job& job) {
@@ -43,7 +51,7 @@ plan::Missing missing_of(const job::Job& job) {
 }  // namespace
 
 const std::string& layout_path(const job::Job& job) {
-  return job.base_name.empty() ? job.tasks.front().path : job.base_path;
+  return job.base_path.empty() ? job.tasks.front().path : job.base_path;
 }
 
 void warn_of_other_rules(const job::Job& job) {
@@ -63,8 +71,10 @@ Models open_models(const job::Job& job) {
   if (!job.slices.empty()) return open_slices(job);
   refuse_base_as_task(job);
   Models models;
-  if (!job.base_name.empty()) models.push_back(open_checkpoint(job.base_path, job.base_name));
+  if (!job.base_path.empty()) models.push_back(open_checkpoint(job.base_path, job.base_name));
   for (const job::Task& task : job.tasks) models.push_back(open_checkpoint(task.path, task.name));
+  if (job.base_constant != job::ConstantBase::none)
+    models.insert(models.begin(), constant_base(job, models.front()));
   for (const job::Task& task : job.tasks) {
     if (!task.side_file.empty()) models.push_back(open_checkpoint(task.side_file));
   }

@@ -200,11 +200,29 @@ class JobReader {
         method_ != nullptr && method_->base == method::Base::needed && !has_slices();
     const auto value = is_needed ? root_.require("base_model", "the path of the base model")
                                  : root_.find_filled("base_model");
+    if (value && value->node().find("constant") != nullptr) return read_constant_base(*value);
     base_ = value ? read_reference(*value, directory_) : std::nullopt;
     if (!base_) return;
     job_.base_name = base_->name;
     job_.base_path = base_->path;
     if (!base_is_model() && !has_slices()) inputs_.insert(*value, job_.base_path);
+  }
+
+  /// `{constant: 1}`, or 0.
+  void read_constant_base(const Value& value) {
+    auto section = value.section("a map with constant");
+    const auto constant = section->find("constant");
+    section->finish();
+    const auto number = constant->number();
+    if (!number) return;
+    if (*number != 0 && *number != 1) return constant->fault_expected("0 or 1");
+    if (has_slices()) return value.fault("not supported with slices; expected a model's path");
+    if (base_is_model()) {
+      return value.fault(
+          fmt::format("{} has no use for a base of one value; leave it out", method_->name));
+    }
+    job_.base_constant = *number == 0 ? ConstantBase::zeros : ConstantBase::ones;
+    job_.base_name = *number == 0 ? "constant 0" : "constant 1";
   }
 
   /// Whether the job lists slices, and not models.
@@ -347,7 +365,7 @@ class JobReader {
   /// Local. Whether it is the base, which mergekit's files list among the models, without
   /// parameters.
   bool is_plain_base(const std::string& spelled, Section& model) const {
-    return spelled == job_.base_name && !base_is_model() && !model.find_filled("parameters");
+    return base_ && spelled == base_->name && !base_is_model() && !model.find_filled("parameters");
   }
 
   std::string read_side_file(Section& model) {

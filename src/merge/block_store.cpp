@@ -17,6 +17,7 @@
 #include "mpimerge/base/error.hpp"
 #include "mpimerge/base/narrow.hpp"
 #include "mpimerge/base/text.hpp"
+#include "mpimerge/kernel/convert.hpp"
 
 namespace mpimerge::merge {
 namespace {
@@ -181,8 +182,12 @@ BlockStore::Layout BlockStore::lay_out(const plan::Block& block, std::size_t fir
           segment.elements.begin.value() * base::element_bytes(extent.dtype).value();
       const std::size_t part = source * data.segments.size() + number;
       Read* const last = layout.reads.size() > first_read ? &layout.reads.back() : nullptr;
-      if (last != nullptr && last->file.second == extent.file &&
-          last->offset + last->bytes == offset) {
+      if (extent.origin != plan::Origin::file) {
+        layout.bytes = aligned(layout.bytes);
+        layout.places[part].begin = layout.bytes;
+        layout.made.push_back({source, number});
+      } else if (last != nullptr && last->file.second == extent.file &&
+                 last->offset + last->bytes == offset && last->to + last->bytes == layout.bytes) {
         // Goes on where the tensor before ends: in memory too, whatever the alignment.
         layout.places[part].begin = last->to + last->bytes;
         last->bytes += bytes;
@@ -210,10 +215,30 @@ void BlockStore::read(Layout& layout, std::span<std::byte> memory) {
     const Place& place = layout.places[part];
     layout.data.parts[part] = memory.subspan(place.begin, place.bytes);
   }
+  for (const Made& part : layout.made) {
+    const Place& place = layout.places[part.source * layout.data.segments.size() + part.segment];
+    make(layout, part, memory.subspan(place.begin, place.bytes));
+  }
+}
+
+// Fills a part whose values no file holds.
+void BlockStore::make(const Layout& layout, const Made& part, std::span<std::byte> memory) {
+  const plan::Segment& segment = layout.data.segments[part.segment];
+  const plan::Extent& extent = plan_.sources[part.source].extents[segment.tensor];
+  const std::uint64_t element = extent.element_bytes();
+  std::array<float, 1024> values{};
+  values.fill(extent.origin == plan::Origin::ones ? 1.0F : 0.0F);
+  while (!memory.empty()) {
+    const std::size_t elements = std::min<std::size_t>(values.size(), memory.size() / element);
+    kernel::from_f32(extent.dtype, std::span(values).first(elements),
+                     memory.first(elements * element));
+    memory = memory.subspan(elements * element);
+  }
 }
 
 // Shows the block's files in memory. false: it has to be read.
 bool BlockStore::map(Layout& layout) {
+  if (!layout.made.empty()) return false;
   std::vector<std::span<const std::byte>> ranges;
   for (const Read& part : layout.reads) {
     auto found = mapped_.find(part.file);

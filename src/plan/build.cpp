@@ -143,15 +143,28 @@ void check_size(const Catalog& catalog, std::uint64_t& total) {
   }
 }
 
+Origin origin_of(const Catalog& catalog, Role role) {
+  if (role == Role::copy) return Origin::file;
+  switch (catalog.content) {
+    case checkpoint::Content::files: return Origin::file;
+    case checkpoint::Content::zeros: return Origin::zeros;
+    case checkpoint::Content::ones: return Origin::ones;
+  }
+  return Origin::file;
+}
+
 // Where a model that lacks a tensor gets it from.
 Extent extent_of_missing(const Request& request, const TensorInfo& of_base, Role role,
                          const Catalog& base, Source& source) {
   if (request.missing != Missing::base || role == Role::copy)
-    return {Extent::kAbsent, of_base.dtype, base::Bytes{}};
+    return {Extent::kAbsent, of_base.dtype, Origin::file, base::Bytes{}};
+  if (const Origin origin = origin_of(base, role); origin != Origin::file)
+    return {0, of_base.dtype, origin, base::Bytes{}};
   const std::string file = base.files[of_base.file].string();
   auto known = std::find(source.files.begin(), source.files.end(), file);
   if (known == source.files.end()) known = source.files.insert(known, file);
-  return {base::narrow<std::uint32_t>(known - source.files.begin()), of_base.dtype, of_base.offset};
+  return {base::narrow<std::uint32_t>(known - source.files.begin()), of_base.dtype, Origin::file,
+          of_base.offset};
 }
 
 // Whether some model takes part in the merge of a tensor.
@@ -198,7 +211,8 @@ SideFile side_file(const Catalog& catalog) {
   side.name = catalog.path;
   for (const auto& file : catalog.files) side.files.push_back(file.string());
   for (const TensorInfo& tensor : catalog.tensors)
-    side.tensors.push_back({tensor.name, tensor.shape, {tensor.file, tensor.dtype, tensor.offset}});
+    side.tensors.push_back(
+        {tensor.name, tensor.shape, {tensor.file, tensor.dtype, Origin::file, tensor.offset}});
   std::ranges::sort(side.tensors, {}, &SideTensor::name);
   return side;
 }
@@ -268,8 +282,10 @@ Plan build_plan(const Request& request, const Catalog& base, const std::vector<C
       for (std::size_t source = 0; source < models.size(); ++source) {
         const TensorInfo* const found = models[source][number];
         Source& of = plan.sources[source];
+        const Catalog& catalog = source == 0 ? base : tasks[source - 1];
         of.extents.push_back(found == nullptr ? extent_of_missing(request, tensor, role, base, of)
-                                              : Extent{found->file, found->dtype, found->offset});
+                                              : Extent{found->file, found->dtype,
+                                                       origin_of(catalog, role), found->offset});
       }
     }
     group.last_tensor = plan.tensors.size();

@@ -54,8 +54,7 @@ void each_part(const Plan& plan, const Block& block, Visit visit) {
   for (const Segment& segment : segments(plan, block.group, block.range)) {
     const std::size_t readers =
         plan.tensors[segment.tensor].role == Role::merge ? plan.sources.size() : 1;
-    for (std::size_t source = 0; source < readers; ++source)
-      visit(source, source_bytes(plan, source, segment).value());
+    for (std::size_t source = 0; source < readers; ++source) visit(source, segment);
   }
 }
 
@@ -67,9 +66,9 @@ struct Amount {
 
 Amount amount(const Plan& plan, const Block& block) {
   Amount total;
-  each_part(plan, block, [&](std::size_t, std::uint64_t bytes) {
-    total.memory += aligned(bytes);
-    total.bytes += bytes;
+  each_part(plan, block, [&](std::size_t source, const Segment& segment) {
+    total.memory += aligned(source_bytes(plan, source, segment).value());
+    total.bytes += read_bytes(plan, source, segment).value();
   });
   return total;
 }
@@ -306,7 +305,8 @@ Traffic predict_traffic(const Plan& plan, const ReadPlan& reads, std::uint64_t r
   for (const Block& block : sample_blocks(plan, rank)) {
     ++traffic.sampled_blocks;
     traffic.sampled_elements += block.range.count().value();
-    each_part(plan, block, [&](std::size_t source, std::uint64_t bytes) {
+    each_part(plan, block, [&](std::size_t source, const Segment& segment) {
+      const std::uint64_t bytes = read_bytes(plan, source, segment).value();
       const std::uint64_t brackets = options.trims ? (source == 0 ? batches : 1) : 0;
       const std::uint64_t guesses = options.needs_sign ? 1 : 0;
       traffic.sample += base::Bytes{bytes * (brackets + guesses)};

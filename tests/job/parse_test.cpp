@@ -3,8 +3,11 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -286,6 +289,30 @@ TEST(ParseJob, TakesTheBaseOfTheFirstSliceWhereTheJobNamesNone) {
       "merge_method: between\nslices:\n  - sources: [{model: a, layer_range: [0, 1]}]\n"
       "    base_model: base\nparameters: {t: 1}\n");
   EXPECT_EQ(job.base_path, "dir/base");
+}
+
+TEST(ParseJob, ReadsABaseOfOneValue) {
+  const auto of = [](std::string_view method, std::string_view base) {
+    return fmt::format("merge_method: {}\nbase_model: {}\nmodels: [{{model: a}}]\n", method, base);
+  };
+  const Job ones = parse(of("ties", "{constant: 1}"));
+  EXPECT_EQ(ones.base_constant, ConstantBase::ones);
+  EXPECT_EQ(ones.base_name, "constant 1");
+  EXPECT_EQ(ones.base_path, "");
+  EXPECT_EQ(parse(of("ties", "{constant: 0}")).base_constant, ConstantBase::zeros);
+  EXPECT_EQ(parse(of("ties", "base")).base_constant, ConstantBase::none);
+
+  for (const auto& [base, words] : std::vector<std::pair<std::string_view, std::string_view>>{
+           {"{constant: 2}", "base_model.constant: found `2`; expected 0 or 1"},
+           {"{constant: one}", "base_model.constant: found `one`; expected a number"},
+           {"{constant: 1, model: a}", "base_model.model: unknown key"}}) {
+    EXPECT_THAT(faults_of(of("ties", base)), ElementsAre(HasSubstr(words)));
+  }
+  EXPECT_THAT(faults_of(of("average", "{constant: 1}")),
+              ElementsAre(HasSubstr("average has no use for a base of one value")));
+  EXPECT_THAT(faults_of("merge_method: ties\nbase_model: {constant: 1}\ntrim_scope: tensor\n"
+                        "slices: [{sources: [{model: a, layer_range: [0, 1]}]}]\n"),
+              testing::Contains(HasSubstr("base_model: not supported with slices")));
 }
 
 TEST(ParseJob, ReadsWhichTensorsToMerge) {

@@ -129,10 +129,16 @@ class BlockStore {
     std::size_t begin = 0;  // in the block's memory
     std::size_t bytes = 0;
   };
+  // A part whose values no file holds.
+  struct Made {
+    std::size_t source;
+    std::size_t segment;
+  };
   // What to read for a block, and where its parts stand then.
   struct Layout {
     BlockData data;
     std::vector<Read> reads;
+    std::vector<Made> made;
     std::vector<Place> places;  // of data.parts
     std::size_t bytes = 0;
   };
@@ -140,6 +146,7 @@ class BlockStore {
   [[nodiscard]] Layout lay_out(const plan::Block& block, std::size_t first_task,
                                std::size_t last_task) const;
   void read(Layout& layout, std::span<std::byte> memory);
+  void make(const Layout& layout, const Made& part, std::span<std::byte> memory);
   bool map(Layout& layout);
   std::span<std::byte> passing(std::size_t bytes);
   const std::string& path_of(const FileCache::Key& file) const;

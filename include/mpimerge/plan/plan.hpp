@@ -46,23 +46,31 @@ struct Group {
   }
 };
 
+/// Where the values of a tensor come from.
+enum class Origin : std::uint8_t {
+  file,   ///< they are read
+  zeros,  ///< they all are 0
+  ones,   ///< they all are 1
+};
+
 /// Where a checkpoint holds a tensor.
 struct Extent {
-  std::uint32_t file = 0;  ///< index into Source::files
-  base::Dtype dtype = base::Dtype::f32;
+  std::uint32_t file = 0;                ///< index into Source::files
+  base::Dtype dtype = base::Dtype::f32;  ///< of its values in memory
+  Origin origin = Origin::file;
   base::Bytes offset;  ///< of its first byte in the file
 
   static constexpr std::uint32_t kAbsent = UINT32_MAX;
   /// Local. Whether the checkpoint has no such tensor.
   [[nodiscard]] bool is_absent() const noexcept { return file == kAbsent; }
-  /// Local. What is read for each element; nothing of an absent tensor.
+  /// Local. What each element takes in memory; nothing of an absent tensor.
   [[nodiscard]] std::uint64_t element_bytes() const {
     return is_absent() ? 0 : base::element_bytes(dtype).value();
   }
 
   template <class Archive>
   void serialize(Archive& archive, unsigned /*version*/) {
-    archive& file& dtype& offset;
+    archive& file& dtype& origin& offset;
   }
 };
 
@@ -110,11 +118,11 @@ struct SideFile {
 struct Plan {
   std::uint64_t ranks = 1;
   std::vector<Group> groups;
-  std::vector<Tensor> tensors;  ///< by group, then by offset
-  std::vector<Source> sources;  ///< [0] is the base, then the tasks in job order
+  std::vector<Tensor> tensors;       ///< by group, then by offset
+  std::vector<Source> sources;       ///< [0] is the base, then the tasks in job order
   std::vector<SideFile> side_files;  ///< in job order; none unless the method reads such
-  base::Elements merged;        ///< elements that take part: the d of the trim
-  base::Bytes alignment;        ///< of shards in the output file
+  base::Elements merged;             ///< elements that take part: the d of the trim
+  base::Bytes alignment;             ///< of shards in the output file
 
   /// Local. How group `group` is cut over the ranks.
   [[nodiscard]] ShardMap shards(std::size_t group) const;
@@ -144,8 +152,11 @@ struct Segment {
 /// Cost: O(log tensors + parts).
 std::vector<Segment> segments(const Plan& plan, std::size_t group, base::ElementRange range);
 
-/// Local. Bytes that the part takes in the file of `source`.
+/// Local. Bytes that the part of `source` takes in memory.
 base::Bytes source_bytes(const Plan& plan, std::size_t source, const Segment& segment);
+
+/// Local. Bytes that are read for it.
+base::Bytes read_bytes(const Plan& plan, std::size_t source, const Segment& segment);
 
 /// Local. Bytes of all inputs that `rank` reads for its shards when it reads them once, and of the
 /// output that it writes.
