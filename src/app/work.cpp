@@ -7,6 +7,7 @@
 
 #include "mpimerge/base/error.hpp"
 #include "mpimerge/base/log.hpp"
+#include "mpimerge/checkpoint/adapter.hpp"
 #include "mpimerge/method/method.hpp"
 #include "mpimerge/plan/build.hpp"
 
@@ -21,13 +22,19 @@ void refuse_base_as_task(const job::Job& job) {
   if (job.base_path.empty()) return;
   for (const job::Task& task : job.tasks) {
     std::error_code ignored;
-    if (!std::filesystem::equivalent(task.path, job.base_path, ignored)) continue;
+    if (!task.adapter.empty() || !std::filesystem::equivalent(task.path, job.base_path, ignored))
+      continue;
     throw base::Error(
         base::ErrorKind::job,
         fmt::format(
             "{}:{}: model: {} is the base model by another name; leave the base out of `models`",
             job.file, task.line, task.name));
   }
+}
+
+checkpoint::Catalog open_model(const job::Task& task) {
+  if (task.adapter.empty()) return open_checkpoint(task.path, task.name);
+  return checkpoint::with_adapter(open_checkpoint(task.path), task.adapter);
 }
 
 // The base that has the tensors of another model, all of one value.
@@ -72,7 +79,7 @@ Models open_models(const job::Job& job) {
   refuse_base_as_task(job);
   Models models;
   if (!job.base_path.empty()) models.push_back(open_checkpoint(job.base_path, job.base_name));
-  for (const job::Task& task : job.tasks) models.push_back(open_checkpoint(task.path, task.name));
+  for (const job::Task& task : job.tasks) models.push_back(open_model(task));
   if (job.base_constant != job::ConstantBase::none)
     models.insert(models.begin(), constant_base(job, models.front()));
   for (const job::Task& task : job.tasks) {

@@ -162,6 +162,11 @@ class JobReader {
     read_models();
     read_types(root_, job_);
     read_tensors();
+    for (const Task& task : job_.tasks) {
+      if (task.adapter.empty()) continue;
+      inputs_.claim("models", task.path);
+      inputs_.claim("models", task.adapter);
+    }
     inputs_.claim("elect", job_.signs_path);
     inputs_.claim("base_model", job_.base_path);
     read_outputs();
@@ -341,7 +346,11 @@ class JobReader {
     auto model = value.section("a map with model and, if need be, parameters: `- model: PATH`");
     if (!model) return false;
     const auto path = model->require("model", "the path of a fine-tuned model");
-    const auto reference = path ? read_reference(*path, directory_) : std::nullopt;
+    auto reference = path ? read_reference(*path, directory_, Adapters::taken) : std::nullopt;
+    // An adapter by itself is one for the base, unless that is one too.
+    if (reference && reference->adapter.empty() && base_ && base_->path != reference->path &&
+        is_adapter(reference->path) && !is_adapter(base_->path))
+      reference->adapter = std::exchange(reference->path, base_->path);
     const bool is_left_out = reference && is_plain_base(reference->name, *model);
     Task task;
     task.line = value.node().place.line;
@@ -357,7 +366,8 @@ class JobReader {
     if (is_left_out) return true;
     task.name = reference->name;
     task.path = reference->path;
-    inputs_.insert(*path, task.path);
+    task.adapter = reference->adapter;
+    inputs_.insert(*path, task.adapter.empty() ? task.path : task.path + "+" + task.adapter);
     job_.tasks.push_back(std::move(task));
     return true;
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <map>
+#include <optional>
 #include <unordered_map>
 
 #include <fmt/format.h>
@@ -153,6 +154,28 @@ Origin origin_of(const Catalog& catalog, Role role) {
   return Origin::file;
 }
 
+// What an adapter adds to the tensor in this model, if anything.
+std::optional<LowRank> low_rank_of(const Catalog& catalog, const TensorInfo& tensor) {
+  const auto known = catalog.low_rank.find(tensor.name);
+  if (known == catalog.low_rank.end()) return std::nullopt;
+  const checkpoint::LowRank& from = known->second;
+  return LowRank{tensor.dtype,
+                 {from.a.file, from.a.dtype, Origin::file, from.a.offset},
+                 {from.b.file, from.b.dtype, Origin::file, from.b.offset},
+                 from.rank,
+                 tensor.shape[0],
+                 tensor.shape[1],
+                 from.is_transposed,
+                 from.scaling};
+}
+
+void refuse_copy_of_sum(const Catalog& catalog, const TensorInfo& tensor) {
+  refuse(fmt::format(
+      "{}: tensor `{}` is changed by an adapter, and cannot be copied as it is; expected "
+      "include and exclude that let it be merged",
+      catalog.path, base::printable(tensor.name)));
+}
+
 // Where a model that lacks a tensor gets it from.
 Extent extent_of_missing(const Request& request, const TensorInfo& of_base, Role role,
                          const Catalog& base, Source& source) {
@@ -283,6 +306,13 @@ Plan build_plan(const Request& request, const Catalog& base, const std::vector<C
         const TensorInfo* const found = models[source][number];
         Source& of = plan.sources[source];
         const Catalog& catalog = source == 0 ? base : tasks[source - 1];
+        const auto low_rank = found == nullptr ? std::nullopt : low_rank_of(catalog, *found);
+        if (low_rank && role == Role::copy && source == 0) refuse_copy_of_sum(catalog, tensor);
+        if (low_rank && role == Role::merge) {
+          of.low_ranks.emplace(plan.tensors.size() - 1, *low_rank);
+          of.extents.push_back({found->file, Dtype::f32, Origin::low_rank, found->offset});
+          continue;
+        }
         of.extents.push_back(found == nullptr ? extent_of_missing(request, tensor, role, base, of)
                                               : Extent{found->file, found->dtype,
                                                        origin_of(catalog, role), found->offset});

@@ -53,8 +53,15 @@ base::Bytes source_bytes(const Plan& plan, std::size_t source, const Segment& se
 }
 
 base::Bytes read_bytes(const Plan& plan, std::size_t source, const Segment& segment) {
-  const Origin origin = plan.sources[source].extents[segment.tensor].origin;
-  return origin == Origin::file ? source_bytes(plan, source, segment) : base::Bytes{};
+  const Source& from = plan.sources[source];
+  switch (from.extents[segment.tensor].origin) {
+    case Origin::file: return source_bytes(plan, source, segment);
+    case Origin::zeros:
+    case Origin::ones: return {};
+    case Origin::low_rank: break;
+  }
+  return base::Bytes{segment.elements.count().value() *
+                     base::element_bytes(from.low_ranks.at(segment.tensor).dtype).value()};
 }
 
 ShardBytes shard_bytes(const Plan& plan, std::uint64_t rank) {

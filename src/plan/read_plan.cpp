@@ -15,6 +15,9 @@ constexpr std::uint64_t kLeastBlock = std::uint64_t{1} << 15;
 // Elements: whole pages of memory, whatever their type.
 constexpr std::uint64_t kBlockMultiple = 4096;
 
+// A merge has two: for blocks, and for what rows have outside of a block.
+constexpr std::uint64_t kBlockStores = 2;
+
 // The sample: blocks over all ranks, per rank at least and at most, and elements of each.
 constexpr std::uint64_t kSampleBlocks = 1024;
 constexpr std::uint64_t kFewestSampleBlocks = 4;
@@ -47,6 +50,18 @@ std::uint64_t bytes_per_element(const Plan& plan, std::size_t group) {
     most = std::max(most, bytes);
   }
   return most;
+}
+
+// What a block store keeps of factors of adapters: of each source those of one tensor.
+std::uint64_t factors_memory(const Plan& plan) {
+  std::uint64_t sum = 0;
+  for (const Source& source : plan.sources) {
+    std::uint64_t most = 0;
+    for (const auto& [tensor, low_rank] : source.low_ranks)
+      most = std::max(most, low_rank.memory().value());
+    sum += most;
+  }
+  return sum;
 }
 
 template <class Visit>
@@ -233,6 +248,7 @@ ReadPlan plan_reads(const Plan& plan, base::Bytes budget) {
         std::max(longest_output, chunk * base::element_bytes(plan.groups[group].dtype).value());
   }
   reads.output = base::Bytes{longest_output};
+  passing += kBlockStores * factors_memory(plan);
   reads.passing = base::Bytes{passing};
   const std::uint64_t needed = longest_output + passing;
   const std::uint64_t rest = budget.value() > needed ? budget.value() - needed : 0;

@@ -315,6 +315,45 @@ TEST(ParseJob, ReadsABaseOfOneValue) {
               testing::Contains(HasSubstr("base_model: not supported with slices")));
 }
 
+TEST(ParseJob, AnAdapterByItselfIsForTheBase) {
+  const mpimerge::test::TempDir temp;
+  const auto make = [&](const std::string& name, bool is_adapter) {
+    std::filesystem::create_directory(temp / name);
+    if (is_adapter) std::ofstream(temp / (name + "/adapter_config.json")) << "{}";
+  };
+  make("base", false);
+  make("a", true);
+  make("b", true);
+  const auto read = [&](const std::string& base) {
+    return parse_job("merge_method: ties\n" + base + "models: [{model: a}, {model: base+a}]\n",
+                     temp / "job.yaml", {});
+  };
+  const auto faults_in = [&](const std::string& base) -> std::string {
+    try {
+      read(base);
+    } catch (const base::Error& error) {
+      return error.what();
+    }
+    return {};
+  };
+  EXPECT_THAT(faults_in("base_model: base\n"), HasSubstr("expected each model once"))
+      << "both are the same";
+  for (const std::string base : {"base_model: b\n", "base_model: {constant: 0}\n"}) {
+    const Job job = read(base);
+    EXPECT_EQ(job.tasks[0].adapter, "") << base;
+    EXPECT_EQ(job.tasks[0].path, (temp / "a").string()) << base;
+    EXPECT_EQ(job.tasks[1].adapter, (temp / "a").string()) << base;
+    EXPECT_EQ(job.tasks[1].path, (temp / "base").string()) << base;
+  }
+  const Job job =
+      parse_job("merge_method: ties\nbase_model: base\nmodels: [{model: a}, {model: b}]\n",
+                temp / "job.yaml", {});
+  for (const Task& task : job.tasks) {
+    EXPECT_EQ(task.path, job.base_path);
+    EXPECT_EQ(task.adapter, (temp / task.name).string());
+  }
+}
+
 TEST(ParseJob, ReadsWhichTensorsToMerge) {
   const Job job = parse(
       with("include: [mlp, \"*.attn.*\"]\nexclude: lm_head\ntrim_scope: tensor\nmissing: skip\n"));

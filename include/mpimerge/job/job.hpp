@@ -29,8 +29,9 @@ enum class ConstantBase : std::uint8_t { none, zeros, ones };
 
 /// One task model of the merge, in job order.
 struct Task {
-  std::string name;  ///< as the job file spells it
-  std::string path;  ///< resolved against the job file's directory
+  std::string name;     ///< as the job file spells it
+  std::string path;     ///< resolved against the job file's directory
+  std::string adapter;  ///< of PEFT, to be applied to the model at `path`; empty: none
   /// By name: this model's own. What is not here is in Job::parameters, or the method's fallback.
   std::map<std::string, method::Setting> parameters;
   /// Resolved path of the file that the method wants beside the model (Description::files), or empty.
@@ -39,7 +40,7 @@ struct Task {
 
   template <class Archive>
   void serialize(Archive& archive, unsigned /*version*/) {
-    archive& name& path& parameters& side_file& line;
+    archive& name& path& adapter& parameters& side_file& line;
   }
 };
 

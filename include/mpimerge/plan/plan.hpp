@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -48,9 +49,10 @@ struct Group {
 
 /// Where the values of a tensor come from.
 enum class Origin : std::uint8_t {
-  file,   ///< they are read
-  zeros,  ///< they all are 0
-  ones,   ///< they all are 1
+  file,      ///< they are read
+  zeros,     ///< they all are 0
+  ones,      ///< they all are 1
+  low_rank,  ///< those that are read, and what an adapter adds (Source::low_ranks)
 };
 
 /// Where a checkpoint holds a tensor.
@@ -74,15 +76,38 @@ struct Extent {
   }
 };
 
+/// What an adapter adds to a matrix: scaling · B · A, in float32.
+struct LowRank {
+  base::Dtype dtype = base::Dtype::f32;  ///< of the matrix in its file
+  Extent a;                              ///< [rank, in]
+  Extent b;                              ///< [out, rank]
+  std::uint64_t rank = 0;
+  std::uint64_t rows = 0;  ///< of the matrix
+  std::uint64_t columns = 0;
+  bool is_transposed = false;  ///< the matrix is [in, out], not [out, in]
+  float scaling = 0;
+
+  /// Local. What both factors take in memory.
+  [[nodiscard]] base::Bytes memory() const {
+    return base::Bytes{rank * (rows + columns) * sizeof(float)};
+  }
+
+  template <class Archive>
+  void serialize(Archive& archive, unsigned /*version*/) {
+    archive& dtype& a& b& rank& rows& columns& is_transposed& scaling;
+  }
+};
+
 /// One checkpoint to read.
 struct Source {
   std::string name;  ///< for messages and the summary, as the job spells it
   std::vector<std::string> files;
-  std::vector<Extent> extents;  ///< by tensor, in the order of Plan::tensors
+  std::vector<Extent> extents;                 ///< by tensor, in the order of Plan::tensors
+  std::map<std::uint64_t, LowRank> low_ranks;  ///< by tensor: those of Origin::low_rank
 
   template <class Archive>
   void serialize(Archive& archive, unsigned /*version*/) {
-    archive& name& files& extents;
+    archive& name& files& extents& low_ranks;
   }
 };
 
@@ -155,7 +180,8 @@ std::vector<Segment> segments(const Plan& plan, std::size_t group, base::Element
 /// Local. Bytes that the part of `source` takes in memory.
 base::Bytes source_bytes(const Plan& plan, std::size_t source, const Segment& segment);
 
-/// Local. Bytes that are read for it.
+/// Local. Bytes that are read for it, but for the factors of adapters: these are read once for all
+/// blocks of a tensor that follow each other.
 base::Bytes read_bytes(const Plan& plan, std::size_t source, const Segment& segment);
 
 /// Local. Bytes of all inputs that `rank` reads for its shards when it reads them once, and of the
