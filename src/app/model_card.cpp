@@ -47,7 +47,8 @@ std::string fence_for(std::string_view text) {
 
 std::string model_card(const job::Job& job, const std::string& title) {
   std::string card = "---\nbase_model:\n";
-  if (!job.base_name.empty()) card += "- " + quoted(job.base_name) + "\n";
+  if (!job.base_name.empty() && job.base_constant == job::ConstantBase::none)
+    card += "- " + quoted(job.base_name) + "\n";
   for (const job::Task& task : job.tasks) card += "- " + quoted(task.name) + "\n";
   card += "library_name: transformers\ntags:\n- mpimerge\n- merge\n---\n\n";
   const method::Description& method = *method::find(job.method);

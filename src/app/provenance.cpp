@@ -62,7 +62,10 @@ std::string utc_now() {
 
 std::vector<output::InputFile> fingerprints(const Models& models) {
   std::vector<output::InputFile> inputs;
-  for (const checkpoint::Catalog& model : models) add_files(model, inputs);
+  for (const checkpoint::Catalog& model : models) {
+    // A base of one value lists the files of the first model.
+    if (model.content == checkpoint::Content::files) add_files(model, inputs);
+  }
   return inputs;
 }
 

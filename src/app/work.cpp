@@ -7,6 +7,7 @@
 
 #include "mpimerge/base/error.hpp"
 #include "mpimerge/base/log.hpp"
+#include "mpimerge/checkpoint/adapter.hpp"
 #include "mpimerge/method/method.hpp"
 #include "mpimerge/plan/build.hpp"
 
@@ -19,16 +20,30 @@ namespace {
 // The job was checked by its text; links and other spellings of a path show only here.
 void refuse_base_as_task(const job::Job& job) {
   // Where the base is nothing of its own to the method, it may be a model too.
-  if (job.base_name.empty() || method::find(job.method)->base == method::Base::unused) return;
+  if (job.base_path.empty() || method::find(job.method)->base == method::Base::unused) return;
   for (const job::Task& task : job.tasks) {
     std::error_code ignored;
-    if (!std::filesystem::equivalent(task.path, job.base_path, ignored)) continue;
+    if (!task.adapter.empty() || !std::filesystem::equivalent(task.path, job.base_path, ignored))
+      continue;
     throw base::Error(
         base::ErrorKind::job,
         fmt::format(
             "{}:{}: model: {} is the base model by another name; leave the base out of `models`",
             job.file, task.line, task.name));
   }
+}
+
+checkpoint::Catalog open_model(const job::Task& task) {
+  if (task.adapter.empty()) return open_checkpoint(task.path, task.name);
+  return checkpoint::with_adapter(open_checkpoint(task.path), task.adapter);
+}
+
+// The base that has the tensors of another model, all of one value.
+checkpoint::Catalog constant_base(const job::Job& job, checkpoint::Catalog like) {
+  like.path = job.base_name;
+  like.content = job.base_constant == job::ConstantBase::ones ? checkpoint::Content::ones
+                                                              : checkpoint::Content::zeros;
+  return like;
 }
 
 plan::Missing missing_of(const job::Job& job) {
@@ -44,7 +59,7 @@ plan::Missing missing_of(const job::Job& job) {
 }  // namespace
 
 const std::string& layout_path(const job::Job& job) {
-  return job.base_name.empty() ? job.tasks.front().path : job.base_path;
+  return job.base_path.empty() ? job.tasks.front().path : job.base_path;
 }
 
 void warn_of_other_rules(const job::Job& job) {
@@ -64,8 +79,10 @@ Models open_models(const job::Job& job) {
   if (!job.slices.empty()) return open_slices(job);
   refuse_base_as_task(job);
   Models models;
-  if (!job.base_name.empty()) models.push_back(open_checkpoint(job.base_path, job.base_name));
-  for (const job::Task& task : job.tasks) models.push_back(open_checkpoint(task.path, task.name));
+  if (!job.base_path.empty()) models.push_back(open_checkpoint(job.base_path, job.base_name));
+  for (const job::Task& task : job.tasks) models.push_back(open_model(task));
+  if (job.base_constant != job::ConstantBase::none)
+    models.insert(models.begin(), constant_base(job, models.front()));
   for (const job::Task& task : job.tasks) {
     if (!task.side_file.empty()) models.push_back(open_checkpoint(task.side_file));
   }

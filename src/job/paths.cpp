@@ -17,17 +17,16 @@ bool exists(const std::string& path) {
   return std::filesystem::exists(path, unknown);
 }
 
-/// Local. mergekit's `{model: {path: PATH, revision: REVISION}}`, or `{model: PATH}`.
-std::optional<std::string> read_reference_map(const Value& value) {
-  constexpr std::string_view kExpected = "a path, or a map with model: {path, revision}";
-  auto outer = value.section(kExpected);
-  const auto inner = outer->require("model", kExpected);
-  outer->refuse({"lora"}, "not supported by this version; merge the adapter into its model first");
-  outer->refuse({"override_architecture"}, "not supported by this version; leave it out");
-  outer->finish();
-  if (!inner) return std::nullopt;
-  if (inner->node().kind != Node::Kind::map) return read_path(*inner, kExpected);
-  auto model = inner->section(kExpected);
+/// A reference as the job spells it.
+struct Spelled {
+  std::string model;
+  std::string adapter;
+};
+
+/// Local. mergekit's `{path: PATH, revision: REVISION}`, or PATH.
+std::optional<std::string> read_place(const Value& value, std::string_view expected) {
+  if (value.node().kind != Node::Kind::map) return read_path(value, expected);
+  auto model = value.section(expected);
   const auto given_path = model->require("path", "a path");
   const auto given_revision = model->find_filled("revision");
   model->finish();
@@ -36,6 +35,42 @@ std::optional<std::string> read_reference_map(const Value& value) {
       given_revision ? read_path(*given_revision, "a revision") : std::optional<std::string>("");
   if (!path || !revision) return std::nullopt;
   return revision->empty() ? path : fmt::format("{}@{}", *path, *revision);
+}
+
+/// Local. mergekit's `{model: PLACE, lora: PLACE}`.
+std::optional<Spelled> read_reference_map(const Value& value) {
+  constexpr std::string_view kExpected = "a path, or a map with model: {path, revision}";
+  auto outer = value.section(kExpected);
+  const auto model = outer->require("model", kExpected);
+  const auto lora = outer->find_filled("lora");
+  outer->refuse({"override_architecture"}, "not supported by this version; leave it out");
+  outer->finish();
+  const auto place = model ? read_place(*model, kExpected) : std::nullopt;
+  const auto adapter = lora ? read_place(*lora, "a path") : std::optional<std::string>("");
+  if (!place || !adapter) return std::nullopt;
+  return Spelled{*place, *adapter};
+}
+
+/// Local. `model+adapter`, unless there is something of just that name.
+Spelled take_apart(std::string text, const std::filesystem::path& directory) {
+  const std::size_t plus = text.find('+');
+  if (plus == std::string::npos || exists(resolve(text, directory))) return {std::move(text), ""};
+  const std::string before = text.substr(0, plus);
+  if (!exists(resolve(before, directory)) && !parse_hub_model(before)) return {std::move(text), ""};
+  return {before, text.substr(plus + 1)};
+}
+
+/// Local. Where it lies: a path, or what the Hub's cache has of that name.
+std::optional<std::string> locate(const Value& value, const std::string& spelled,
+                                  const std::filesystem::path& directory) {
+  std::string path = resolve(spelled, directory);
+  if (exists(path)) return path;
+  const auto model = parse_hub_model(spelled);
+  if (!model) return path;
+  if (const auto snapshot = find_in_hub_cache(*model)) return snapshot->string();
+  if (model->revision.empty()) return path;
+  value.fault(fmt::format("{} is {}", describe(value.node()), not_in_hub_cache(*model)));
+  return std::nullopt;
 }
 
 }  // namespace
@@ -64,30 +99,29 @@ std::optional<std::string> read_path(const Value& value, std::string_view expect
   return std::nullopt;
 }
 
-std::optional<Reference> read_reference(const Value& value,
-                                        const std::filesystem::path& directory) {
-  auto spelled =
-      value.node().kind == Node::Kind::map ? read_reference_map(value) : read_path(value, "a path");
+std::optional<Reference> read_reference(const Value& value, const std::filesystem::path& directory,
+                                        Adapters adapters) {
+  std::optional<Spelled> spelled;
+  if (value.node().kind == Node::Kind::map) {
+    spelled = read_reference_map(value);
+  } else if (auto text = read_path(value, "a path")) {
+    spelled = take_apart(std::move(*text), directory);
+  }
   if (!spelled) return std::nullopt;
-  *spelled = without_trailing_slashes(std::move(*spelled));
-  Reference reference{*spelled, resolve(*spelled, directory)};
-  if (exists(reference.path)) return reference;
-  const std::size_t plus = spelled->find('+');
-  const std::string before = spelled->substr(0, plus);
-  if (plus != std::string::npos &&
-      (exists(resolve(before, directory)) || parse_hub_model(before))) {
-    value.fault_expected("a model", "merge the LoRA adapter behind `+` into its model first");
+  spelled->model = without_trailing_slashes(std::move(spelled->model));
+  spelled->adapter = without_trailing_slashes(std::move(spelled->adapter));
+  const auto path = locate(value, spelled->model, directory);
+  if (spelled->adapter.empty())
+    return path ? std::optional<Reference>({spelled->model, *path, ""}) : std::nullopt;
+  if (adapters == Adapters::refused) {
+    value.fault_expected("a model", "merge the LoRA adapter into its model first");
     return std::nullopt;
   }
-  const auto model = parse_hub_model(*spelled);
-  if (!model) return reference;
-  if (const auto snapshot = find_in_hub_cache(*model)) {
-    reference.path = snapshot->string();
-  } else if (!model->revision.empty()) {
-    value.fault(fmt::format("{} is {}", describe(value.node()), not_in_hub_cache(*model)));
-    return std::nullopt;
-  }
-  return reference;
+  const auto adapter = locate(value, spelled->adapter, directory);
+  if (!path || !adapter) return std::nullopt;
+  return Reference{fmt::format("{}+{}", spelled->model, spelled->adapter), *path, *adapter};
 }
+
+bool is_adapter(const std::string& path) { return exists(path + "/adapter_config.json"); }
 
 }  // namespace mpimerge::job

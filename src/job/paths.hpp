@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -26,11 +27,19 @@ std::optional<std::string> read_path(const Value& value, std::string_view expect
 struct Reference {
   std::string name;  ///< as the job spells it, without slashes at its end
   std::string path;
+  std::string adapter;  ///< path of the adapter that is applied to it; empty: none
 };
+
+enum class Adapters : std::uint8_t { refused, taken };
 
 /// Local. A model: a path, or what the Hub calls it and its cache holds (`org/name`,
 /// `org/name@revision`, or mergekit's map of path and revision). A name of the Hub that is not in
-/// the cache is taken for a path, which may come to be until it is opened.
-std::optional<Reference> read_reference(const Value& value, const std::filesystem::path& directory);
+/// the cache is taken for a path, which may come to be until it is opened. `model+adapter` is a model
+/// and an adapter for it, and so is the map {model, lora}.
+std::optional<Reference> read_reference(const Value& value, const std::filesystem::path& directory,
+                                        Adapters adapters = Adapters::refused);
+
+/// Local. Whether an adapter of PEFT lies in the directory.
+bool is_adapter(const std::string& path);
 
 }  // namespace mpimerge::job

@@ -162,6 +162,11 @@ class JobReader {
     read_models();
     read_types(root_, job_);
     read_tensors();
+    for (const Task& task : job_.tasks) {
+      if (task.adapter.empty()) continue;
+      inputs_.claim("models", task.path);
+      inputs_.claim("models", task.adapter);
+    }
     inputs_.claim("elect", job_.signs_path);
     inputs_.claim("base_model", job_.base_path);
     read_outputs();
@@ -200,11 +205,29 @@ class JobReader {
         method_ != nullptr && method_->base == method::Base::needed && !has_slices();
     const auto value = is_needed ? root_.require("base_model", "the path of the base model")
                                  : root_.find_filled("base_model");
+    if (value && value->node().find("constant") != nullptr) return read_constant_base(*value);
     base_ = value ? read_reference(*value, directory_) : std::nullopt;
     if (!base_) return;
     job_.base_name = base_->name;
     job_.base_path = base_->path;
     if (!base_is_model() && !has_slices()) inputs_.insert(*value, job_.base_path);
+  }
+
+  /// `{constant: 1}`, or 0.
+  void read_constant_base(const Value& value) {
+    auto section = value.section("a map with constant");
+    const auto constant = section->find("constant");
+    section->finish();
+    const auto number = constant->number();
+    if (!number) return;
+    if (*number != 0 && *number != 1) return constant->fault_expected("0 or 1");
+    if (has_slices()) return value.fault("not supported with slices; expected a model's path");
+    if (base_is_model()) {
+      return value.fault(
+          fmt::format("{} has no use for a base of one value; leave it out", method_->name));
+    }
+    job_.base_constant = *number == 0 ? ConstantBase::zeros : ConstantBase::ones;
+    job_.base_name = *number == 0 ? "constant 0" : "constant 1";
   }
 
   /// Whether the job lists slices, and not models.
@@ -323,7 +346,11 @@ class JobReader {
     auto model = value.section("a map with model and, if need be, parameters: `- model: PATH`");
     if (!model) return false;
     const auto path = model->require("model", "the path of a fine-tuned model");
-    const auto reference = path ? read_reference(*path, directory_) : std::nullopt;
+    auto reference = path ? read_reference(*path, directory_, Adapters::taken) : std::nullopt;
+    // An adapter by itself is one for the base, unless that is one too.
+    if (reference && reference->adapter.empty() && base_ && base_->path != reference->path &&
+        is_adapter(reference->path) && !is_adapter(base_->path))
+      reference->adapter = std::exchange(reference->path, base_->path);
     const bool is_left_out = reference && is_plain_base(reference->name, *model);
     Task task;
     task.line = value.node().place.line;
@@ -339,7 +366,8 @@ class JobReader {
     if (is_left_out) return true;
     task.name = reference->name;
     task.path = reference->path;
-    inputs_.insert(*path, task.path);
+    task.adapter = reference->adapter;
+    inputs_.insert(*path, task.adapter.empty() ? task.path : task.path + "+" + task.adapter);
     job_.tasks.push_back(std::move(task));
     return true;
   }
@@ -347,7 +375,7 @@ class JobReader {
   /// Local. Whether it is the base, which mergekit's files list among the models, without
   /// parameters.
   bool is_plain_base(const std::string& spelled, Section& model) const {
-    return spelled == job_.base_name && !base_is_model() && !model.find_filled("parameters");
+    return base_ && spelled == base_->name && !base_is_model() && !model.find_filled("parameters");
   }
 
   std::string read_side_file(Section& model) {

@@ -17,6 +17,7 @@
 #include "mpimerge/base/error.hpp"
 #include "mpimerge/base/narrow.hpp"
 #include "mpimerge/base/text.hpp"
+#include "mpimerge/kernel/convert.hpp"
 
 namespace mpimerge::merge {
 namespace {
@@ -151,10 +152,15 @@ const BlockData& BlockStore::peek(const plan::Block& block, std::size_t first_ta
 
 void BlockStore::read_ahead(const plan::Block& block) {
   if (kept_.contains({block.group, block.range.begin.value()})) return;
-  for (const Read& part : lay_out(block, 0, plan_.sources.size() - 1).reads) {
+  const Layout layout = lay_out(block, 0, plan_.sources.size() - 1);
+  const auto advise = [&](const Read& part) {
     const base::FileDescriptor& file = files_.open(part.file, path_of(part.file));
     ::posix_fadvise(file.get(), base::narrow<off_t>(part.offset), base::narrow<off_t>(part.bytes),
                     POSIX_FADV_WILLNEED);
+  };
+  for (const Read& part : layout.reads) advise(part);
+  for (const Made& part : layout.made) {
+    if (part.base.bytes > 0) advise(part.base);
   }
 }
 
@@ -176,13 +182,20 @@ BlockStore::Layout BlockStore::lay_out(const plan::Block& block, std::size_t fir
       const plan::Extent& extent = plan_.sources[source].extents[segment.tensor];
       if (extent.is_absent()) continue;
       const std::uint64_t bytes = plan::source_bytes(plan_, source, segment).value();
-      const std::uint64_t offset =
-          extent.offset.value() +
-          segment.elements.begin.value() * base::element_bytes(extent.dtype).value();
+      const bool is_sum = extent.origin == plan::Origin::low_rank;
+      const base::Dtype dtype =
+          is_sum ? plan_.sources[source].low_ranks.at(segment.tensor).dtype : extent.dtype;
+      const std::uint64_t offset = extent.offset.value() + segment.elements.begin.value() *
+                                                               base::element_bytes(dtype).value();
       const std::size_t part = source * data.segments.size() + number;
       Read* const last = layout.reads.size() > first_read ? &layout.reads.back() : nullptr;
-      if (last != nullptr && last->file.second == extent.file &&
-          last->offset + last->bytes == offset) {
+      if (extent.origin != plan::Origin::file) {
+        layout.bytes = aligned(layout.bytes);
+        layout.places[part].begin = layout.bytes;
+        const std::uint64_t of_base = plan::read_bytes(plan_, source, segment).value();
+        layout.made.push_back({source, number, {{source, extent.file}, offset, of_base, 0}});
+      } else if (last != nullptr && last->file.second == extent.file &&
+                 last->offset + last->bytes == offset && last->to + last->bytes == layout.bytes) {
         // Goes on where the tensor before ends: in memory too, whatever the alignment.
         layout.places[part].begin = last->to + last->bytes;
         last->bytes += bytes;
@@ -210,10 +223,80 @@ void BlockStore::read(Layout& layout, std::span<std::byte> memory) {
     const Place& place = layout.places[part];
     layout.data.parts[part] = memory.subspan(place.begin, place.bytes);
   }
+  for (const Made& part : layout.made) {
+    const Place& place = layout.places[part.source * layout.data.segments.size() + part.segment];
+    make(layout, part, memory.subspan(place.begin, place.bytes));
+  }
+}
+
+// Fills a part whose values no file holds.
+void BlockStore::make(const Layout& layout, const Made& part, std::span<std::byte> memory) {
+  const plan::Segment& segment = layout.data.segments[part.segment];
+  const plan::Extent& extent = plan_.sources[part.source].extents[segment.tensor];
+  if (extent.origin == plan::Origin::low_rank) return make_sum(part, segment, memory);
+  const std::uint64_t element = extent.element_bytes();
+  std::array<float, 1024> values{};
+  values.fill(extent.origin == plan::Origin::ones ? 1.0F : 0.0F);
+  while (!memory.empty()) {
+    const std::size_t elements = std::min<std::size_t>(values.size(), memory.size() / element);
+    kernel::from_f32(extent.dtype, std::span(values).first(elements),
+                     memory.first(elements * element));
+    memory = memory.subspan(elements * element);
+  }
+}
+
+// Values of the base, and what an adapter adds to them.
+void BlockStore::make_sum(const Made& part, const plan::Segment& segment,
+                          std::span<std::byte> memory) {
+  const plan::LowRank& low = plan_.sources[part.source].low_ranks.at(segment.tensor);
+  // Parts of memory are aligned to much more.
+  const std::span values(reinterpret_cast<float*>(memory.data()), memory.size() / sizeof(float));
+  read_floats(part.base.file, low.dtype, part.base.offset, values);
+  bytes_read_ += base::Bytes{part.base.bytes};
+  add_low_rank(factors_of(part.source, segment.tensor), segment.elements.begin.value(), values);
+}
+
+const Factors& BlockStore::factors_of(std::size_t source, std::size_t tensor) {
+  const auto known = factors_.find(source);
+  if (known != factors_.end() && known->second.tensor == tensor) return known->second.factors;
+  if (known != factors_.end()) factors_.erase(known);  // before the next take memory
+  const plan::LowRank& low = plan_.sources[source].low_ranks.at(tensor);
+  Factors factors{low.rank, low.columns, low.scaling, {}, {}};
+  if (low.is_transposed) {
+    factors.left = transposed(read_factor(source, low.a, low.rank * low.rows), low.rank);
+    factors.right = transposed(read_factor(source, low.b, low.columns * low.rank), low.columns);
+  } else {
+    factors.left = read_factor(source, low.b, low.rows * low.rank);
+    factors.right = read_factor(source, low.a, low.rank * low.columns);
+  }
+  return factors_.insert_or_assign(source, Kept{tensor, std::move(factors)}).first->second.factors;
+}
+
+std::vector<float> BlockStore::read_factor(std::size_t source, const plan::Extent& extent,
+                                           std::uint64_t elements) {
+  std::vector<float> values(elements);
+  read_floats({source, extent.file}, extent.dtype, extent.offset.value(), values);
+  return values;
+}
+
+void BlockStore::read_floats(FileCache::Key key, base::Dtype dtype, std::uint64_t offset,
+                             std::span<float> values) {
+  constexpr std::size_t kElementsPerRead = std::size_t{1} << 18;
+  const std::uint64_t element = base::element_bytes(dtype).value();
+  const std::string& path = path_of(key);
+  while (!values.empty()) {
+    const std::size_t elements = std::min(kElementsPerRead, values.size());
+    raw_.resize(elements * element);
+    base::read_exactly(files_.open(key, path), path, base::Bytes{offset}, raw_);
+    kernel::to_f32(dtype, raw_, values.first(elements));
+    offset += raw_.size();
+    values = values.subspan(elements);
+  }
 }
 
 // Shows the block's files in memory. false: it has to be read.
 bool BlockStore::map(Layout& layout) {
+  if (!layout.made.empty()) return false;
   std::vector<std::span<const std::byte>> ranges;
   for (const Read& part : layout.reads) {
     auto found = mapped_.find(part.file);

@@ -107,8 +107,8 @@ bool is_companion(std::string_view name) {
 
 bool is_model_file(std::string_view name) {
   return is_companion(name) || is_shard(name) || name == "model.safetensors" ||
-         name == kIndexFile || name == kCardFile || name == kJobFile || name == kSummaryFile ||
-         name == kChecksumsFile;
+         name == "adapter_model.safetensors" || name == kIndexFile || name == kCardFile ||
+         name == kJobFile || name == kSummaryFile || name == kChecksumsFile;
 }
 
 std::vector<std::string> companions_in(const std::filesystem::path& directory) {

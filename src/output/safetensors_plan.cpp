@@ -77,9 +77,9 @@ std::vector<std::size_t> assign_files(const std::vector<Hdf5Tensor>& tensors, By
   return file_of;
 }
 
-std::string file_name(std::size_t file, std::size_t files) {
-  if (files == 1) return "model.safetensors";
-  return fmt::format("model-{:05}-of-{:05}.safetensors", file + 1, files);
+std::string file_name(std::string_view stem, std::size_t file, std::size_t files) {
+  if (files == 1) return fmt::format("{}.safetensors", stem);
+  return fmt::format("{}-{:05}-of-{:05}.safetensors", stem, file + 1, files);
 }
 
 // `__metadata__` of every file: what the base has, and "format", without which transformers does
@@ -165,7 +165,8 @@ void check_datasets(const Hdf5Layout& layout, const SafetensorsPlan& plan) {
 
 }  // namespace
 
-SafetensorsPlan plan_safetensors(const Hdf5Layout& layout, Bytes shard_size) {
+SafetensorsPlan plan_safetensors(const Hdf5Layout& layout, Bytes shard_size,
+                                 std::string_view stem) {
   check_names(layout.tensors);
   SafetensorsPlan plan;
   for (const Hdf5Dataset& dataset : layout.datasets) plan.datasets.push_back({dataset.dtype, {}});
@@ -189,7 +190,7 @@ SafetensorsPlan plan_safetensors(const Hdf5Layout& layout, Bytes shard_size) {
       end += bytes_of(layout.tensors[each.tensor]);
     }
     SafetensorsFile& made = plan.files[file];
-    made.name = file_name(file, files);
+    made.name = file_name(stem, file, files);
     made.header = header_of(places, layout, made.name);
     made.bytes = Bytes{made.header.size()} + end;
     plan.total += end;

@@ -156,7 +156,7 @@ void SafetensorsWriter::State::plan_output(const path& the_name, const Hdf5Layou
   partial = partial_name(name);
   layout = the_layout;
   options = the_options;
-  plan = plan_safetensors(layout, options.shard_size);
+  plan = plan_safetensors(layout, options.shard_size, options.stem);
 }
 
 void SafetensorsWriter::State::make_partial() {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <map>
+#include <optional>
 #include <unordered_map>
 
 #include <fmt/format.h>
@@ -143,15 +144,50 @@ void check_size(const Catalog& catalog, std::uint64_t& total) {
   }
 }
 
+Origin origin_of(const Catalog& catalog, Role role) {
+  if (role == Role::copy) return Origin::file;
+  switch (catalog.content) {
+    case checkpoint::Content::files: return Origin::file;
+    case checkpoint::Content::zeros: return Origin::zeros;
+    case checkpoint::Content::ones: return Origin::ones;
+  }
+  return Origin::file;
+}
+
+// What an adapter adds to the tensor in this model, if anything.
+std::optional<LowRank> low_rank_of(const Catalog& catalog, const TensorInfo& tensor) {
+  const auto known = catalog.low_rank.find(tensor.name);
+  if (known == catalog.low_rank.end()) return std::nullopt;
+  const checkpoint::LowRank& from = known->second;
+  return LowRank{tensor.dtype,
+                 {from.a.file, from.a.dtype, Origin::file, from.a.offset},
+                 {from.b.file, from.b.dtype, Origin::file, from.b.offset},
+                 from.rank,
+                 tensor.shape[0],
+                 tensor.shape[1],
+                 from.is_transposed,
+                 from.scaling};
+}
+
+void refuse_copy_of_sum(const Catalog& catalog, const TensorInfo& tensor) {
+  refuse(fmt::format(
+      "{}: tensor `{}` is changed by an adapter, and cannot be copied as it is; expected "
+      "include and exclude that let it be merged",
+      catalog.path, base::printable(tensor.name)));
+}
+
 // Where a model that lacks a tensor gets it from.
 Extent extent_of_missing(const Request& request, const TensorInfo& of_base, Role role,
                          const Catalog& base, Source& source) {
   if (request.missing != Missing::base || role == Role::copy)
-    return {Extent::kAbsent, of_base.dtype, base::Bytes{}};
+    return {Extent::kAbsent, of_base.dtype, Origin::file, base::Bytes{}};
+  if (const Origin origin = origin_of(base, role); origin != Origin::file)
+    return {0, of_base.dtype, origin, base::Bytes{}};
   const std::string file = base.files[of_base.file].string();
   auto known = std::find(source.files.begin(), source.files.end(), file);
   if (known == source.files.end()) known = source.files.insert(known, file);
-  return {base::narrow<std::uint32_t>(known - source.files.begin()), of_base.dtype, of_base.offset};
+  return {base::narrow<std::uint32_t>(known - source.files.begin()), of_base.dtype, Origin::file,
+          of_base.offset};
 }
 
 // Whether some model takes part in the merge of a tensor.
@@ -198,7 +234,8 @@ SideFile side_file(const Catalog& catalog) {
   side.name = catalog.path;
   for (const auto& file : catalog.files) side.files.push_back(file.string());
   for (const TensorInfo& tensor : catalog.tensors)
-    side.tensors.push_back({tensor.name, tensor.shape, {tensor.file, tensor.dtype, tensor.offset}});
+    side.tensors.push_back(
+        {tensor.name, tensor.shape, {tensor.file, tensor.dtype, Origin::file, tensor.offset}});
   std::ranges::sort(side.tensors, {}, &SideTensor::name);
   return side;
 }
@@ -268,8 +305,17 @@ Plan build_plan(const Request& request, const Catalog& base, const std::vector<C
       for (std::size_t source = 0; source < models.size(); ++source) {
         const TensorInfo* const found = models[source][number];
         Source& of = plan.sources[source];
+        const Catalog& catalog = source == 0 ? base : tasks[source - 1];
+        const auto low_rank = found == nullptr ? std::nullopt : low_rank_of(catalog, *found);
+        if (low_rank && role == Role::copy && source == 0) refuse_copy_of_sum(catalog, tensor);
+        if (low_rank && role == Role::merge) {
+          of.low_ranks.emplace(plan.tensors.size() - 1, *low_rank);
+          of.extents.push_back({found->file, Dtype::f32, Origin::low_rank, found->offset});
+          continue;
+        }
         of.extents.push_back(found == nullptr ? extent_of_missing(request, tensor, role, base, of)
-                                              : Extent{found->file, found->dtype, found->offset});
+                                              : Extent{found->file, found->dtype,
+                                                       origin_of(catalog, role), found->offset});
       }
     }
     group.last_tensor = plan.tensors.size();

@@ -52,6 +52,18 @@ base::Bytes source_bytes(const Plan& plan, std::size_t source, const Segment& se
                      plan.sources[source].extents[segment.tensor].element_bytes()};
 }
 
+base::Bytes read_bytes(const Plan& plan, std::size_t source, const Segment& segment) {
+  const Source& from = plan.sources[source];
+  switch (from.extents[segment.tensor].origin) {
+    case Origin::file: return source_bytes(plan, source, segment);
+    case Origin::zeros:
+    case Origin::ones: return {};
+    case Origin::low_rank: break;
+  }
+  return base::Bytes{segment.elements.count().value() *
+                     base::element_bytes(from.low_ranks.at(segment.tensor).dtype).value()};
+}
+
 ShardBytes shard_bytes(const Plan& plan, std::uint64_t rank) {
   ShardBytes total;
   for (std::size_t group = 0; group < plan.groups.size(); ++group) {
@@ -62,7 +74,7 @@ ShardBytes shard_bytes(const Plan& plan, std::uint64_t rank) {
       const std::size_t readers =
           plan.tensors[segment.tensor].role == Role::merge ? plan.sources.size() : 1;
       for (std::size_t source = 0; source < readers; ++source)
-        total.read += source_bytes(plan, source, segment);
+        total.read += read_bytes(plan, source, segment);
     }
   }
   return total;

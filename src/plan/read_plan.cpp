@@ -17,6 +17,9 @@ constexpr std::uint64_t kLeastBlock = std::uint64_t{1} << 15;
 // Elements: whole pages of memory, whatever their type.
 constexpr std::uint64_t kBlockMultiple = 4096;
 
+// A merge has two: for blocks, and for what rows have outside of a block.
+constexpr std::uint64_t kBlockStores = 2;
+
 // The sample: blocks over all ranks, per rank at least and at most, and elements of each.
 constexpr std::uint64_t kSampleBlocks = 1024;
 constexpr std::uint64_t kFewestSampleBlocks = 4;
@@ -51,13 +54,24 @@ std::uint64_t bytes_per_element(const Plan& plan, std::size_t group) {
   return most;
 }
 
+// What a block store keeps of factors of adapters: of each source those of one tensor.
+std::uint64_t factors_memory(const Plan& plan) {
+  std::uint64_t sum = 0;
+  for (const Source& source : plan.sources) {
+    std::uint64_t most = 0;
+    for (const auto& [tensor, low_rank] : source.low_ranks)
+      most = std::max(most, low_rank.memory().value());
+    sum += most;
+  }
+  return sum;
+}
+
 template <class Visit>
 void each_part(const Plan& plan, const Block& block, Visit visit) {
   for (const Segment& segment : segments(plan, block.group, block.range)) {
     const std::size_t readers =
         plan.tensors[segment.tensor].role == Role::merge ? plan.sources.size() : 1;
-    for (std::size_t source = 0; source < readers; ++source)
-      visit(source, source_bytes(plan, source, segment).value());
+    for (std::size_t source = 0; source < readers; ++source) visit(source, segment);
   }
 }
 
@@ -69,9 +83,9 @@ struct Amount {
 
 Amount amount(const Plan& plan, const Block& block) {
   Amount total;
-  each_part(plan, block, [&](std::size_t, std::uint64_t bytes) {
-    total.memory += aligned(bytes);
-    total.bytes += bytes;
+  each_part(plan, block, [&](std::size_t source, const Segment& segment) {
+    total.memory += aligned(source_bytes(plan, source, segment).value());
+    total.bytes += read_bytes(plan, source, segment).value();
   });
   return total;
 }
@@ -228,6 +242,7 @@ ReadPlan plan_reads(const Plan& plan, base::Bytes budget) {
         std::max(longest_output, chunk * base::element_bytes(plan.groups[group].dtype).value());
   }
   reads.output = base::Bytes{longest_output};
+  passing += kBlockStores * factors_memory(plan);
   reads.passing = base::Bytes{passing};
   const std::uint64_t needed = longest_output + passing;
   const std::uint64_t rest = budget.value() > needed ? budget.value() - needed : 0;
@@ -301,7 +316,8 @@ Traffic predict_traffic(const Plan& plan, const ReadPlan& reads, std::uint64_t r
   for (const Block& block : sample_blocks(plan, rank)) {
     ++traffic.sampled_blocks;
     traffic.sampled_elements += block.range.count().value();
-    each_part(plan, block, [&](std::size_t source, std::uint64_t bytes) {
+    each_part(plan, block, [&](std::size_t source, const Segment& segment) {
+      const std::uint64_t bytes = read_bytes(plan, source, segment).value();
       const std::uint64_t brackets = options.trims ? (source == 0 ? batches : 1) : 0;
       const std::uint64_t guesses = options.needs_sign ? 1 : 0;
       traffic.sample += base::Bytes{bytes * (brackets + guesses)};

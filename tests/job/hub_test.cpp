@@ -144,13 +144,24 @@ TEST_F(Hub, ARevisionThatIsNotInTheCacheIsAFault) {
       "org/math --revision v2` does");
 }
 
-TEST_F(Hub, AdaptersAreRefused) {
+TEST_F(Hub, AdaptersGoAlongWithModels) {
+  for (const std::string_view reference :
+       {"org/math+org/adapter", "{model: {path: org/math}, lora: {path: org/adapter}}"}) {
+    const Job job = parse("merge_method: ties\nbase_model: base\nmodels:\n  - model: " +
+                          std::string(reference) + "\n");
+    EXPECT_EQ(job.tasks.at(0).name, "org/math+org/adapter");
+    EXPECT_EQ(job.tasks[0].path, "dir/org/math");
+    EXPECT_EQ(job.tasks[0].adapter, "dir/org/adapter");
+  }
+}
+
+TEST_F(Hub, TheBaseTakesNoAdapter) {
   for (const std::string_view reference :
        {"org/math+org/adapter", "{model: {path: a}, lora: {path: b}}"}) {
-    const auto faults = faults_of("merge_method: ties\nbase_model: base\nmodels:\n  - model: " +
-                                  std::string(reference) + "\n");
+    const auto faults = faults_of("merge_method: ties\nbase_model: " + std::string(reference) +
+                                  "\nmodels:\n  - model: a\n");
     ASSERT_EQ(faults.size(), 1U) << testing::PrintToString(faults);
-    EXPECT_THAT(faults[0], HasSubstr("dir/job.yaml:4: models.0.model"));
+    EXPECT_THAT(faults[0], HasSubstr("dir/job.yaml:2: base_model"));
     EXPECT_THAT(faults[0], HasSubstr("into its model first"));
   }
 }

@@ -3,8 +3,11 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -286,6 +289,69 @@ TEST(ParseJob, TakesTheBaseOfTheFirstSliceWhereTheJobNamesNone) {
       "merge_method: between\nslices:\n  - sources: [{model: a, layer_range: [0, 1]}]\n"
       "    base_model: base\nparameters: {t: 1}\n");
   EXPECT_EQ(job.base_path, "dir/base");
+}
+
+TEST(ParseJob, ReadsABaseOfOneValue) {
+  const auto of = [](std::string_view method, std::string_view base) {
+    return fmt::format("merge_method: {}\nbase_model: {}\nmodels: [{{model: a}}]\n", method, base);
+  };
+  const Job ones = parse(of("ties", "{constant: 1}"));
+  EXPECT_EQ(ones.base_constant, ConstantBase::ones);
+  EXPECT_EQ(ones.base_name, "constant 1");
+  EXPECT_EQ(ones.base_path, "");
+  EXPECT_EQ(parse(of("ties", "{constant: 0}")).base_constant, ConstantBase::zeros);
+  EXPECT_EQ(parse(of("ties", "base")).base_constant, ConstantBase::none);
+
+  for (const auto& [base, words] : std::vector<std::pair<std::string_view, std::string_view>>{
+           {"{constant: 2}", "base_model.constant: found `2`; expected 0 or 1"},
+           {"{constant: one}", "base_model.constant: found `one`; expected a number"},
+           {"{constant: 1, model: a}", "base_model.model: unknown key"}}) {
+    EXPECT_THAT(faults_of(of("ties", base)), ElementsAre(HasSubstr(words)));
+  }
+  EXPECT_THAT(faults_of(of("average", "{constant: 1}")),
+              ElementsAre(HasSubstr("average has no use for a base of one value")));
+  EXPECT_THAT(faults_of("merge_method: ties\nbase_model: {constant: 1}\ntrim_scope: tensor\n"
+                        "slices: [{sources: [{model: a, layer_range: [0, 1]}]}]\n"),
+              testing::Contains(HasSubstr("base_model: not supported with slices")));
+}
+
+TEST(ParseJob, AnAdapterByItselfIsForTheBase) {
+  const mpimerge::test::TempDir temp;
+  const auto make = [&](const std::string& name, bool is_adapter) {
+    std::filesystem::create_directory(temp / name);
+    if (is_adapter) std::ofstream(temp / (name + "/adapter_config.json")) << "{}";
+  };
+  make("base", false);
+  make("a", true);
+  make("b", true);
+  const auto read = [&](const std::string& base) {
+    return parse_job("merge_method: ties\n" + base + "models: [{model: a}, {model: base+a}]\n",
+                     temp / "job.yaml", {});
+  };
+  const auto faults_in = [&](const std::string& base) -> std::string {
+    try {
+      read(base);
+    } catch (const base::Error& error) {
+      return error.what();
+    }
+    return {};
+  };
+  EXPECT_THAT(faults_in("base_model: base\n"), HasSubstr("expected each model once"))
+      << "both are the same";
+  for (const std::string base : {"base_model: b\n", "base_model: {constant: 0}\n"}) {
+    const Job job = read(base);
+    EXPECT_EQ(job.tasks[0].adapter, "") << base;
+    EXPECT_EQ(job.tasks[0].path, (temp / "a").string()) << base;
+    EXPECT_EQ(job.tasks[1].adapter, (temp / "a").string()) << base;
+    EXPECT_EQ(job.tasks[1].path, (temp / "base").string()) << base;
+  }
+  const Job job =
+      parse_job("merge_method: ties\nbase_model: base\nmodels: [{model: a}, {model: b}]\n",
+                temp / "job.yaml", {});
+  for (const Task& task : job.tasks) {
+    EXPECT_EQ(task.path, job.base_path);
+    EXPECT_EQ(task.adapter, (temp / task.name).string());
+  }
 }
 
 TEST(ParseJob, ReadsWhichTensorsToMerge) {

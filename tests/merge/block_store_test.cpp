@@ -148,6 +148,37 @@ TEST(BlockStore, HoldsNothingOrTheBasesBytesOfATensorThatAModelLacks) {
   }
 }
 
+// Between tensors that are read there are such as no file holds; memory and traffic are as planned.
+TEST(BlockStore, FillsABaseOfOneValue) {
+  Sources sources;
+  std::vector<Model> expected = sources.models;
+  for (ModelTensor& tensor : expected[0]) {
+    if (base::is_merged(tensor.dtype)) {
+      tensor.bytes =
+          test::encode(tensor.dtype, std::vector<double>(test::elements_of(tensor.shape), 1));
+    }
+  }
+  sources.catalogs[0].content = checkpoint::Content::ones;
+  for (const std::uint64_t ranks : {1U, 3U}) {
+    const plan::Plan plan = sources.plan(ranks, 20'000);
+    for (const Bytes memory : {kNothing, Bytes{20'000}, kPlenty}) {
+      const plan::ReadPlan reads = reads_of(plan, memory, 100);
+      for (std::uint64_t rank = 0; rank < ranks; ++rank) {
+        BlockStore store(plan, reads, rank, true);
+        for (int pass = 0; pass < 2; ++pass) {
+          for_each_block(plan, reads, rank, [&](const plan::Block& block) {
+            if (pass == 1 || plan.merges(block.group))
+              EXPECT_EQ(wrong_bytes(store.load(block), plan, expected), 0U);
+          });
+        }
+        const plan::Traffic traffic = plan::predict_traffic(plan, reads, rank, {});
+        EXPECT_EQ(store.bytes_read(), traffic.select + traffic.merge);
+        EXPECT_EQ(store.resident_bytes(), traffic.resident);
+      }
+    }
+  }
+}
+
 TEST(BlockStore, HoldsTheBytesOfEveryTensorForManyRanksBlocksAndBudgets) {
   const Sources sources;
   for (const std::uint64_t ranks : {1U, 2U, 3U, 7U, 600U}) {

@@ -394,6 +394,36 @@ TEST(BuildPlan, GivesAModelTheBasesValuesOfATensorThatItLacks) {
   }
 }
 
+TEST(BuildPlan, ReadsNothingOfABaseOfOneValueButWhatIsCopied) {
+  Request request;
+  request.exclude = {"c"};
+  Catalog base = small("first");
+  base.content = checkpoint::Content::ones;
+  const Plan plan = build_plan(request, base, {small("first"), without(small("second"), 2)});
+
+  for (std::size_t number = 0; number < plan.tensors.size(); ++number) {
+    const Extent& extent = plan.sources[0].extents[number];
+    const bool is_merged = plan.tensors[number].role == Role::merge;
+    EXPECT_EQ(extent.origin, is_merged ? Origin::ones : Origin::file);
+    const Segment whole{number, {Elements{0}, plan.tensors[number].elements}, Elements{0}};
+    EXPECT_GT(source_bytes(plan, 0, whole), Bytes{0}) << "it takes memory";
+    EXPECT_EQ(read_bytes(plan, 0, whole), is_merged ? Bytes{0} : source_bytes(plan, 0, whole));
+    EXPECT_EQ(plan.sources[1].extents[number].origin, Origin::file);
+  }
+}
+
+TEST(BuildPlan, AModelThatLacksATensorHasTheOneValueOfItsBase) {
+  Request request;
+  request.missing = Missing::base;
+  Catalog base = small("first");
+  base.content = checkpoint::Content::zeros;
+  const Plan plan = build_plan(request, base, {small("first"), without(small("second"), 0)});
+
+  EXPECT_EQ(plan.sources[1].extents[0].origin, Origin::file);
+  EXPECT_EQ(plan.sources[2].extents[0].origin, Origin::zeros);
+  EXPECT_FALSE(plan.sources[2].extents[0].is_absent());
+}
+
 TEST(BuildPlan, ReadsNothingOfAModelThatLacksATensor) {
   Request request;
   request.missing = Missing::skip;

@@ -22,6 +22,28 @@ struct TensorInfo {
   base::Bytes bytes;                 ///< elements × size of one
 };
 
+/// A matrix to which an adapter adds scaling · B · A.
+struct LowRank {
+  /// Where a factor lies.
+  struct Factor {
+    std::uint32_t file = 0;  ///< index into Catalog::files
+    base::Dtype dtype = base::Dtype::f32;
+    base::Bytes offset;
+  };
+  Factor a;  ///< [rank, in]
+  Factor b;  ///< [out, rank]
+  std::uint64_t rank = 0;
+  bool is_transposed = false;  ///< the matrix is [in, out], not [out, in]
+  float scaling = 0;
+};
+
+/// What the floating tensors of a checkpoint are.
+enum class Content : std::uint8_t {
+  files,  ///< what its files hold
+  zeros,  ///< 0 everywhere, whatever the files hold: a base of factors, which begin as nothing
+  ones,   ///< 1 everywhere: a base of factors that scale, as those of (IA)^3
+};
+
 /// What the headers of one checkpoint say: every tensor, and the byte range that holds it. No
 /// format-specific step is left between a Catalog and a tensor's little-endian, row-major values.
 struct Catalog {
@@ -29,6 +51,8 @@ struct Catalog {
   std::vector<std::filesystem::path> files;  ///< each opened by the ranks that need a range of it
   std::vector<TensorInfo> tensors;           ///< in storage order: by file, offset, size, name
   std::map<std::string, std::string> metadata;  ///< `__metadata__` of safetensors
+  Content content = Content::files;
+  std::map<std::string, LowRank> low_rank = {};  ///< by name of the tensor, which is the base's
 };
 
 }  // namespace mpimerge::checkpoint

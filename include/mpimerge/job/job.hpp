@@ -24,10 +24,14 @@ enum class Missing : std::uint8_t {
   skip,   ///< it is merged from the other models
 };
 
+/// A base that no file holds: it has the floating tensors of the first model, all of one value.
+enum class ConstantBase : std::uint8_t { none, zeros, ones };
+
 /// One task model of the merge, in job order.
 struct Task {
-  std::string name;  ///< as the job file spells it
-  std::string path;  ///< resolved against the job file's directory
+  std::string name;     ///< as the job file spells it
+  std::string path;     ///< resolved against the job file's directory
+  std::string adapter;  ///< of PEFT, to be applied to the model at `path`; empty: none
   /// By name: this model's own. What is not here is in Job::parameters, or the method's fallback.
   std::map<std::string, method::Setting> parameters;
   /// Resolved path of the file that the method wants beside the model (Description::files), or empty.
@@ -36,7 +40,7 @@ struct Task {
 
   template <class Archive>
   void serialize(Archive& archive, unsigned /*version*/) {
-    archive& name& path& parameters& side_file& line;
+    archive& name& path& adapter& parameters& side_file& line;
   }
 };
 
@@ -99,7 +103,8 @@ struct Job {
   std::string text;             ///< its YAML with every `--set` applied: what the output records
   std::string method = "ties";  ///< method::find knows it
   std::string base_name;        ///< empty: the merge has no base model
-  std::string base_path;
+  std::string base_path;        ///< empty also where the base is a constant
+  ConstantBase base_constant = ConstantBase::none;
   std::vector<Task> tasks;  ///< without the base
   /// Not empty: the output's layers from first to last. Then task t stands for source t of every
   /// slice that has so many; its path is that of the first.
@@ -129,8 +134,8 @@ struct Job {
 
   template <class Archive>
   void serialize(Archive& archive, unsigned /*version*/) {
-    archive& file& text& method& base_name& base_path& tasks& slices& parameters& rules&
-        may_mean_mergekits_rules& signs_name& signs_path& nan& missing& include& exclude;
+    archive& file& text& method& base_name& base_path& base_constant& tasks& slices& parameters&
+        rules& may_mean_mergekits_rules& signs_name& signs_path& nan& missing& include& exclude;
     // Boost 1.74 does not know std::optional.
     bool has_out_dtype = out_dtype.has_value();
     base::Dtype dtype = out_dtype.value_or(base::Dtype::f32);

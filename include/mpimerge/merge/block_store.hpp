@@ -13,6 +13,7 @@
 #include "mpimerge/base/file_descriptor.hpp"
 #include "mpimerge/base/index.hpp"
 #include "mpimerge/base/unique_handle.hpp"
+#include "mpimerge/merge/low_rank.hpp"
 #include "mpimerge/plan/plan.hpp"
 #include "mpimerge/plan/read_plan.hpp"
 
@@ -129,10 +130,22 @@ class BlockStore {
     std::size_t begin = 0;  // in the block's memory
     std::size_t bytes = 0;
   };
+  // A part whose values no file holds as they are.
+  struct Made {
+    std::size_t source;
+    std::size_t segment;
+    Read base;  // what an adapter adds to; nothing for a constant
+  };
+  // Factors of an adapter, and of which tensor.
+  struct Kept {
+    std::size_t tensor;
+    Factors factors;
+  };
   // What to read for a block, and where its parts stand then.
   struct Layout {
     BlockData data;
     std::vector<Read> reads;
+    std::vector<Made> made;
     std::vector<Place> places;  // of data.parts
     std::size_t bytes = 0;
   };
@@ -140,6 +153,13 @@ class BlockStore {
   [[nodiscard]] Layout lay_out(const plan::Block& block, std::size_t first_task,
                                std::size_t last_task) const;
   void read(Layout& layout, std::span<std::byte> memory);
+  void make(const Layout& layout, const Made& part, std::span<std::byte> memory);
+  void make_sum(const Made& part, const plan::Segment& segment, std::span<std::byte> memory);
+  const Factors& factors_of(std::size_t source, std::size_t tensor);
+  void read_floats(FileCache::Key key, base::Dtype dtype, std::uint64_t offset,
+                   std::span<float> values);
+  std::vector<float> read_factor(std::size_t source, const plan::Extent& extent,
+                                 std::uint64_t elements);
   bool map(Layout& layout);
   std::span<std::byte> passing(std::size_t bytes);
   const std::string& path_of(const FileCache::Key& file) const;
@@ -156,6 +176,8 @@ class BlockStore {
   LargeMemory resident_;      ///< of `capacity_`, from the first block on that is not mapped
   std::size_t filled_ = 0;    ///< of `capacity_`
   std::map<std::pair<std::size_t, std::uint64_t>, BlockData> kept_;
+  std::map<std::size_t, Kept> factors_;  ///< by source: those of its last tensor
+  std::vector<std::byte> raw_;
   LargeMemory passing_memory_;
   BlockData passing_;  ///< the last block that is not kept
 };

@@ -20,6 +20,10 @@ inline constexpr const char* kJobFile = "mpimerge_job.yaml";
 inline constexpr const char* kSummaryFile = "mpimerge_summary.json";
 inline constexpr const char* kChecksumsFile = "mpimerge_checksums.json";
 
+inline constexpr const char* kAdapterConfigFile = "adapter_config.json";
+// What the files of tensors are called, before their number and ending.
+inline constexpr const char* kAdapterStem = "adapter_model";
+
 /// Local. Whether a file of that name goes along with a model, whatever its weights: configuration,
 /// tokenizer, code, licence.
 bool is_companion(std::string_view name);

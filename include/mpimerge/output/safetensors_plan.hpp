@@ -57,10 +57,12 @@ struct SafetensorsPlan {
 
 /// Local. Plans the files; the same on all ranks that have the same layout.
 /// @param layout  its tensors in the order of the output; those of one type in that of their offsets
+/// @param stem    what the files are called, before number and ending
 /// Errors: Error{input}: a tensor name that safetensors cannot hold (empty, `__metadata__`, not
 /// UTF-8), a header above 100 MB; {bug}: tensors that are not the datasets cut into pieces.
 /// Cost: O(n log n) in the number of tensors, and the memory of all headers.
-SafetensorsPlan plan_safetensors(const Hdf5Layout& layout, base::Bytes shard_size);
+SafetensorsPlan plan_safetensors(const Hdf5Layout& layout, base::Bytes shard_size,
+                                 std::string_view stem = "model");
 
 /// Local. Where a part of a dataset belongs: one stretch per file that has some of it, in order.
 std::vector<Stretch> stretches(const SafetensorsPlan& plan, std::size_t dataset,

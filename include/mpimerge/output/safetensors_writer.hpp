@@ -23,6 +23,7 @@ namespace mpimerge::output {
 /// What a Hugging Face directory is made of beside the layout; equal on all ranks.
 struct SafetensorsOptions {
   base::Bytes shard_size = kDefaultShardSize;
+  std::string stem = "model";  ///< what the files of tensors are called
   bool overwrite = false;
   /// The directory whose companions (configuration, tokenizer, ...) are copied; nothing: none are.
   std::optional<std::filesystem::path> companions;

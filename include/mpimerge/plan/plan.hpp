@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -46,23 +47,54 @@ struct Group {
   }
 };
 
+/// Where the values of a tensor come from.
+enum class Origin : std::uint8_t {
+  file,      ///< they are read
+  zeros,     ///< they all are 0
+  ones,      ///< they all are 1
+  low_rank,  ///< those that are read, and what an adapter adds (Source::low_ranks)
+};
+
 /// Where a checkpoint holds a tensor.
 struct Extent {
-  std::uint32_t file = 0;  ///< index into Source::files
-  base::Dtype dtype = base::Dtype::f32;
+  std::uint32_t file = 0;                ///< index into Source::files
+  base::Dtype dtype = base::Dtype::f32;  ///< of its values in memory
+  Origin origin = Origin::file;
   base::Bytes offset;  ///< of its first byte in the file
 
   static constexpr std::uint32_t kAbsent = UINT32_MAX;
   /// Local. Whether the checkpoint has no such tensor.
   [[nodiscard]] bool is_absent() const noexcept { return file == kAbsent; }
-  /// Local. What is read for each element; nothing of an absent tensor.
+  /// Local. What each element takes in memory; nothing of an absent tensor.
   [[nodiscard]] std::uint64_t element_bytes() const {
     return is_absent() ? 0 : base::element_bytes(dtype).value();
   }
 
   template <class Archive>
   void serialize(Archive& archive, unsigned /*version*/) {
-    archive& file& dtype& offset;
+    archive& file& dtype& origin& offset;
+  }
+};
+
+/// What an adapter adds to a matrix: scaling · B · A, in float32.
+struct LowRank {
+  base::Dtype dtype = base::Dtype::f32;  ///< of the matrix in its file
+  Extent a;                              ///< [rank, in]
+  Extent b;                              ///< [out, rank]
+  std::uint64_t rank = 0;
+  std::uint64_t rows = 0;  ///< of the matrix
+  std::uint64_t columns = 0;
+  bool is_transposed = false;  ///< the matrix is [in, out], not [out, in]
+  float scaling = 0;
+
+  /// Local. What both factors take in memory.
+  [[nodiscard]] base::Bytes memory() const {
+    return base::Bytes{rank * (rows + columns) * sizeof(float)};
+  }
+
+  template <class Archive>
+  void serialize(Archive& archive, unsigned /*version*/) {
+    archive& dtype& a& b& rank& rows& columns& is_transposed& scaling;
   }
 };
 
@@ -70,11 +102,12 @@ struct Extent {
 struct Source {
   std::string name;  ///< for messages and the summary, as the job spells it
   std::vector<std::string> files;
-  std::vector<Extent> extents;  ///< by tensor, in the order of Plan::tensors
+  std::vector<Extent> extents;                 ///< by tensor, in the order of Plan::tensors
+  std::map<std::uint64_t, LowRank> low_ranks;  ///< by tensor: those of Origin::low_rank
 
   template <class Archive>
   void serialize(Archive& archive, unsigned /*version*/) {
-    archive& name& files& extents;
+    archive& name& files& extents& low_ranks;
   }
 };
 
@@ -144,8 +177,12 @@ struct Segment {
 /// Cost: O(log tensors + parts).
 std::vector<Segment> segments(const Plan& plan, std::size_t group, base::ElementRange range);
 
-/// Local. Bytes that the part takes in the file of `source`.
+/// Local. Bytes that the part of `source` takes in memory.
 base::Bytes source_bytes(const Plan& plan, std::size_t source, const Segment& segment);
+
+/// Local. Bytes that are read for it, but for the factors of adapters: these are read once for all
+/// blocks of a tensor that follow each other.
+base::Bytes read_bytes(const Plan& plan, std::size_t source, const Segment& segment);
 
 /// Local. Bytes of all inputs that `rank` reads for its shards when it reads them once, and of the
 /// output that it writes.

@@ -23,9 +23,9 @@ struct ReadPlan {
   std::uint64_t tasks = 0;
   std::vector<base::Elements> blocks;  ///< by group: elements of a block
   base::Bytes output;                  ///< one chunk of the output
-  base::Bytes passing;                 ///< one block of all sources, read over and over
-  base::Bytes magnitudes;              ///< for what the selection lists, all tasks together
-  base::Bytes resident;                ///< left for blocks that stay in memory
+  base::Bytes passing;     ///< one block of all sources, read over and over, and adapters' factors
+  base::Bytes magnitudes;  ///< for what the selection lists, all tasks together
+  base::Bytes resident;    ///< left for blocks that stay in memory
 };
 
 /// Local. Divides `budget` bytes per rank: what the work cannot do without comes first, however

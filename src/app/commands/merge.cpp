@@ -230,6 +230,12 @@ void check_journal(const output::Journal& journal, const OutputLayout& file,
   }
 }
 
+// Whether it is a directory that PEFT wrote.
+bool is_adapter(const std::filesystem::path& model) {
+  std::error_code ignored;
+  return std::filesystem::exists(model / output::kAdapterConfigFile, ignored);
+}
+
 // What a directory holds beside the tensors: the base's companions, where it has a directory of its
 // own, and a model card.
 output::SafetensorsOptions directory_options(const MergeOptions& options, const job::Job& job,
@@ -240,6 +246,10 @@ output::SafetensorsOptions directory_options(const MergeOptions& options, const 
   std::error_code ignored;
   if (std::filesystem::is_directory(layout_path(job), ignored))
     directory.companions = layout_path(job);
+  if (is_adapter(layout_path(job))) {
+    directory.stem = output::kAdapterStem;
+    directory.shard_size = base::Bytes{UINT64_MAX};  // PEFT reads one file
+  }
   directory.torch_dtype = output::torch_dtype(layout.layout);
   directory.layers = layers_of_output(job);
   directory.texts.emplace(output::kCardFile, model_card(job, title_of(path)));
@@ -249,7 +259,7 @@ output::SafetensorsOptions directory_options(const MergeOptions& options, const 
 void warn_of_missing_config(const job::Job& job) {
   const auto& outputs = job.outputs;
   std::error_code ignored;
-  if (std::all_of(outputs.begin(), outputs.end(), is_hdf5_name) ||
+  if (std::all_of(outputs.begin(), outputs.end(), is_hdf5_name) || is_adapter(layout_path(job)) ||
       std::filesystem::exists(std::filesystem::path(layout_path(job)) / output::kConfigFile,
                               ignored))
     return;
