@@ -179,14 +179,12 @@ class Adapted {
     };
     if (ends(".lora_A.weight")) {
       factors_[std::string(name)].a = &tensor;
-    } else if (ends(".lora_B.weight")) {
+    } else if (ends(".lora_B.weight") || ends(".lora_embedding_B")) {
       factors_[std::string(name)].b = &tensor;
     } else if (ends(".lora_embedding_A")) {
       Factors& factors = factors_[std::string(name)];
       factors.a = &tensor;
       factors.is_embedding = true;
-    } else if (ends(".lora_embedding_B")) {
-      factors_[std::string(name)].b = &tensor;
     } else if (name.find("lora_") != std::string_view::npos) {
       refuse(file_,
              "tensor {} is not supported; expected lora_A.weight, lora_B.weight, "
