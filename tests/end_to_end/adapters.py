@@ -271,5 +271,61 @@ def the_output_is_a_model_with_the_bases_companions(context):
     expect({tensor.dtype for tensor in found.values()} == {"BF16"}, "types are not the base's")
 
 
+HOSTILE = {
+    "deep": ("[" * 100000, "nested deeper"),
+    "no-json": ("{", "not a JSON object"),
+    "rank-0": ({"r": 0}, "r: found `0`"),
+    "rank-below-0": ({"r": -4}, "r: found `-4`"),
+    "huge-rank": ({"r": 2**63}, "r: found `9223372036854775808`"),
+    "other-rank": ({"r": 8}, "is of rank 4"),
+    "huge-alpha": ({"lora_alpha": 1e300}, "lora_alpha: found"),
+    "text-for-alpha": ({"lora_alpha": "6"}, "lora_alpha: found"),
+    "pattern-of-rank": ({"rank_pattern": {"(a+)+$": 2}}, "regular expression"),
+    "dora": ({"use_dora": True}, "use_dora: found `true`"),
+    "bias": ({"bias": "all"}, "bias: found"),
+    "scaling-vectors": ({"peft_type": "IA3"}, "the only adapters that are applied"),
+}
+
+
+def refused(context, config, word, adapter=None):
+    tensors.write_model(context.directory / "base", base_model())
+    write_adapter(context.directory / "a", adapter or lora(100), **CONFIG)
+    text = config if isinstance(config, str) else json.dumps({**CONFIG, **config})
+    (context.directory / "a" / "adapter_config.json").write_text(text)
+    (context.directory / "job.yaml").write_text("merge_method: task_arithmetic\nbase_model: base\nmodels: [{model: a}]\n")
+    outcome = context.run("merge", "job.yaml", "--output", "out.h5")
+    expect(outcome.code == 4 and not outcome.late and len(outcome.err_lines) == 1 and word in outcome.err, outcome.describe())
+
+
+def hostile(config, word):
+    return lambda context: refused(context, config, word)
+
+
+for a_name, a_config in HOSTILE.items():
+    cases.add("refuse", f"refuses-{a_name}", hostile(*a_config))
+
+
+@cases.case("refuse")
+def refuses_factors_that_do_not_fit(context):
+    adapter = lora(100)
+    adapter["base_model.model.model.layers.0.q_proj.lora_B.weight"] = real(1, 61, RANK)
+    refused(context, {}, "has shape [61, 4]; expected [60, 4]", adapter)
+
+
+@cases.case("refuse")
+def refuses_a_module_that_the_base_lacks(context):
+    adapter = lora(100)
+    adapter["base_model.model.model.layers.7.q_proj.lora_A.weight"] = real(1, RANK, 40)
+    adapter["base_model.model.model.layers.7.q_proj.lora_B.weight"] = real(2, 60, RANK)
+    refused(context, {}, "`model.layers.7.q_proj.weight`, which the base", adapter)
+
+
+@cases.case("refuse")
+def refuses_a_factor_without_its_other(context):
+    adapter = lora(100)
+    del adapter["base_model.model.model.layers.0.q_proj.lora_B.weight"]
+    refused(context, {}, "without the module's other factor", adapter)
+
+
 if __name__ == "__main__":
     cases.main()
