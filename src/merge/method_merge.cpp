@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <cstring>
 #include <map>
 #include <utility>
 
@@ -41,6 +40,27 @@ std::vector<double> depths_of(const plan::Plan& plan, const job::Job& job) {
   std::vector<std::string_view> names;
   for (const plan::Tensor& tensor : plan.tensors) names.push_back(tensor.name);
   return job::depths(job, names);
+}
+
+// Collective over `comm`. The sums of all ranks, as many on each.
+std::vector<double> add_up(const comm::Comm& comm, std::span<const ExactSum> mine) {
+  constexpr std::size_t kNumbers = ExactSum::kNumbers;
+  std::vector<double> values;
+  for (std::size_t first = 0; first < mine.size(); first += kSumsPerRound) {
+    const std::size_t size = std::min(kSumsPerRound, mine.size() - first);
+    std::vector<std::int64_t> numbers(size * kNumbers);
+    const auto of_sum = [&](std::size_t sum) {
+      return std::span<std::int64_t, kNumbers>(numbers.data() + sum * kNumbers, kNumbers);
+    };
+    for (std::size_t sum = 0; sum < size; ++sum) mine[first + sum].store(of_sum(sum));
+    comm::all_reduce_sum(comm, std::span<std::int64_t>(numbers));
+    for (std::size_t sum = 0; sum < size; ++sum) {
+      ExactSum total;
+      total.load(of_sum(sum));
+      values.push_back(total.value());
+    }
+  }
+  return values;
 }
 
 float magnitude_of(std::uint32_t bits) { return std::bit_cast<float>(bits); }
@@ -260,23 +280,8 @@ void MethodMerge::put_together(const comm::Comm& comm, std::size_t pass,
     const std::size_t count = method_->sums(pass, tensor(number));
     if (count == 0) continue;
     const bool is_mine = mine != parts.end() && mine->first == number;
-    std::vector<double> values;
-    for (std::size_t first = 0; first < count; first += kSumsPerRound) {
-      const std::size_t size = std::min(kSumsPerRound, count - first);
-      std::vector<std::int64_t> numbers(size * ExactSum::kNumbers);
-      for (std::size_t sum = 0; is_mine && sum < size; ++sum) {
-        mine->second[first + sum].store(std::span<std::int64_t, ExactSum::kNumbers>(
-            numbers.data() + sum * ExactSum::kNumbers, ExactSum::kNumbers));
-      }
-      comm::all_reduce_sum(comm, std::span<std::int64_t>(numbers));
-      for (std::size_t sum = 0; sum < size; ++sum) {
-        ExactSum total;
-        total.load(std::span<const std::int64_t, ExactSum::kNumbers>(
-            numbers.data() + sum * ExactSum::kNumbers, ExactSum::kNumbers));
-        values.push_back(total.value());
-      }
-    }
-    learn(pass, number, values);
+    const TensorSums none(is_mine ? 0 : count);
+    learn(pass, number, add_up(comm, is_mine ? mine->second : none));
     if (is_mine) ++mine;
   }
 }
@@ -294,23 +299,10 @@ bool MethodMerge::look_for_model_sums(const comm::Comm& comm, std::size_t pass,
   const auto count =
       static_cast<std::size_t>(comm::all_reduce_max(comm, static_cast<std::uint64_t>(sums.size())));
   sums.resize(count);
-  std::vector<std::int64_t> numbers(count * ExactSum::kNumbers);
-  const auto of_sum = [&](std::size_t sum) {
-    return std::span<std::int64_t, ExactSum::kNumbers>(numbers.data() + sum * ExactSum::kNumbers,
-                                                       ExactSum::kNumbers);
-  };
-  for (std::size_t sum = 0; sum < count; ++sum) sums[sum].store(of_sum(sum));
-  comm::all_reduce_sum(comm, std::span<std::int64_t>(numbers));
-  std::vector<double> values;
-  for (std::size_t sum = 0; sum < count; ++sum) {
-    ExactSum total;
-    total.load(of_sum(sum));
-    values.push_back(total.value());
-  }
   method::Tensor whole;
   whole.models = sources_.models;
   whole.model_facts = model_facts_;
-  method_->learn(pass, whole, values, model_facts_);
+  method_->learn(pass, whole, add_up(comm, sums), model_facts_);
   return true;
 }
 
@@ -338,13 +330,7 @@ void MethodMerge::merge_chunk(std::size_t group, base::ElementRange chunk,
     if (number + kReadAhead < blocks.size()) store_.read_ahead(blocks[number + kReadAhead]);
     const BlockData& block = store_.load(blocks[number]);
     const std::size_t block_begin = (block.range.begin - chunk.begin).value();
-    for (std::size_t segment = 0; segment < block.segments.size(); ++segment) {
-      const plan::Segment& part = block.segments[segment];
-      if (plan_.tensors[part.tensor].role != plan::Role::copy) continue;
-      const auto from = block.bytes(0, segment);
-      std::memcpy(out.data() + (block_begin + part.chunk_offset.value()) * out_bytes, from.data(),
-                  from.size());
-    }
+    copy_unmerged(plan_, block, out.subspan(block_begin * out_bytes));
     for (const Stretch& stretch : tiles_.stretches(block)) {
       const method::Tensor& of = tensor(stretch.tensor);
       const method::Tile& tile = tiles_.tile(block, stretch, models_);

@@ -162,8 +162,12 @@ std::uint64_t TensorRanks::sample(std::size_t number, const std::vector<Rank>& r
   const method::Tensor& tensor = merge_.tensor(number);
   const base::Elements offset = merge_.plan_.tensors[number].offset;
   const std::uint64_t elements = part.count().value();
+  const bool takes_rows = merge_.method_->grain() == method::Grain::row;
+  // Whole rows are taken, each at most once or twice.
+  const std::uint64_t most =
+      takes_rows ? std::max(elements / tensor.row(), std::uint64_t{1}) : elements;
   const std::uint64_t places =
-      std::min(std::clamp(elements / kSampledTensor, kFewestSamples, kMostSamples), elements);
+      std::min(std::clamp(elements / kSampledTensor, kFewestSamples, kMostSamples), most);
   for (std::uint64_t place = 0; place < places; ++place) {
     const std::uint64_t stride = elements / places;
     const std::uint64_t room = stride > kSampleElements ? stride - kSampleElements : 0;
@@ -171,7 +175,7 @@ std::uint64_t TensorRanks::sample(std::size_t number, const std::vector<Rank>& r
                           (room == 0 ? 0 : base::mixed(number * kMostSamples + place) % room);
     std::uint64_t end =
         std::min(begin + std::min(kSampleElements, stride), (part.end - offset).value());
-    if (merge_.method_->grain() == method::Grain::row) {
+    if (takes_rows) {
       begin = begin / tensor.row() * tensor.row();
       end = (end + tensor.row() - 1) / tensor.row() * tensor.row();
     }

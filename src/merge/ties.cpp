@@ -4,7 +4,6 @@
 #include <array>
 #include <bit>
 #include <cmath>
-#include <cstring>
 
 #include <fmt/format.h>
 
@@ -267,13 +266,7 @@ void TiesMerge::merge_block(const BlockData& block, base::Elements chunk_begin,
   const base::Dtype out_type = plan_.groups[block.group].dtype;
   const std::size_t out_bytes = base::element_bytes(out_type).value();
   const std::size_t block_begin = (block.range.begin - chunk_begin).value();
-  for (std::size_t segment = 0; segment < block.segments.size(); ++segment) {
-    const plan::Segment& part = block.segments[segment];
-    if (plan_.tensors[part.tensor].role != plan::Role::copy) continue;
-    const auto from = block.bytes(0, segment);
-    std::memcpy(out.data() + (block_begin + part.chunk_offset.value()) * out_bytes, from.data(),
-                from.size());
-  }
+  copy_unmerged(plan_, block, out.subspan(block_begin * out_bytes));
   each_tile(block, [&](const Tile& tile) {
     merge_tile(block, tile);
     const std::span<const float> merged = std::span(merged_tile_).first(tile.elements);

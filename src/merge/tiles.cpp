@@ -159,6 +159,16 @@ void Tiles::refuse_non_finite(std::size_t source, std::size_t tensor, std::uint6
                std::isnan(value) ? "is NaN" : "is infinite in float32");
 }
 
+void copy_unmerged(const plan::Plan& plan, const BlockData& block, std::span<std::byte> out) {
+  const std::size_t size = base::element_bytes(plan.groups[block.group].dtype).value();
+  for (std::size_t segment = 0; segment < block.segments.size(); ++segment) {
+    const plan::Segment& part = block.segments[segment];
+    if (plan.tensors[part.tensor].role != plan::Role::copy) continue;
+    std::ranges::copy(block.bytes(0, segment),
+                      out.subspan(part.chunk_offset.value() * size).begin());
+  }
+}
+
 void refuse_value(const plan::Plan& plan, std::size_t source, std::size_t tensor,
                   std::uint64_t element, const char* what) {
   throw base::Error(

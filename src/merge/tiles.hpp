@@ -70,6 +70,11 @@ class Tiles {
   method::Tile tile_;
 };
 
+/// Local. Copies what a block has of tensors that are not merged: the first source's bytes, which are
+/// in the output's type.
+/// @param out  from the block's first element on, as the output has it
+void copy_unmerged(const plan::Plan& plan, const BlockData& block, std::span<std::byte> out);
+
 /// Local. What a message says of a value that may not be.
 [[noreturn]] void refuse_value(const plan::Plan& plan, std::size_t source, std::size_t tensor,
                                std::uint64_t element, const char* what);
