@@ -5,12 +5,9 @@
 
 #include "mpimerge/base/dtype.hpp"
 
+#include "merge/shard_parts.hpp"
+
 namespace mpimerge::merge {
-namespace {
-
-constexpr std::size_t kReadAhead = 4;
-
-}  // namespace
 
 PointByPoint::PointByPoint(const plan::Plan& plan, const plan::ReadPlan& reads,
                            std::vector<std::unique_ptr<Merge>> merges, BlockStore& store)
