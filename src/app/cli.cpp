@@ -124,8 +124,7 @@ Command parse_command_line(int argc, const char* const* argv) {
       ->take_all();
   merge_command.add_option("--summary", merge.summary, "Write what was done as JSON")
       ->type_name("FILE");
-  const auto add_work = [&](CLI::App& command) {
-    command.add_option("JOB", merge.job, "Job file (YAML)")->required();
+  const auto add_resources = [&](CLI::App& command) {
     command
         .add_option("--memory", memory,
                     "What a rank may use for data (default: 70 % of the node's, shared)")
@@ -139,6 +138,10 @@ Command parse_command_line(int argc, const char* const* argv) {
         ->type_name("KEY=VALUE")
         ->expected(1)
         ->take_all();
+  };
+  const auto add_work = [&](CLI::App& command) {
+    command.add_option("JOB", merge.job, "Job file (YAML)")->required();
+    add_resources(command);
   };
   add_work(merge_command);
   std::string shard_size = kDefaultShardSize;
@@ -235,6 +238,23 @@ Command parse_command_line(int argc, const char* const* argv) {
   convert_command.add_flag("--overwrite", convert.overwrite, "Replace an output that exists");
   add_verbosity(convert_command);
 
+  ReportOptions report;
+  CLI::App& report_command = *app.add_subcommand(
+      "report", "Make a page (HTML) of what a merge did, or of what one would do");
+  report_command
+      .add_option("PATH", report.path,
+                  "Output of a merge: an HDF5 file or a directory; or a job file (.yaml), which is "
+                  "run for its statistics and writes no model")
+      ->required();
+  report_command
+      .add_option("-o,--output", report.page,
+                  "The page, a name that ends in .html; the numbers go to the same name with .json")
+      ->type_name("FILE")
+      ->required();
+  report_command.add_flag("--overwrite", report.overwrite, "Replace a page that exists");
+  add_resources(report_command);
+  add_verbosity(report_command);
+
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
@@ -248,7 +268,8 @@ Command parse_command_line(int argc, const char* const* argv) {
       throw base::Error(
           base::ErrorKind::usage,
           fmt::format(
-              "{}: no such command; expected merge, plan, inspect, verify, diff or convert; "
+              "{}: no such command; expected merge, plan, inspect, verify, diff, convert or "
+              "report; "
               "`mpimerge --help` shows more",
               base::printable(argv[1])));
     }
@@ -260,7 +281,7 @@ Command parse_command_line(int argc, const char* const* argv) {
   command.verbosity = quiet     ? base::Verbosity::quiet
                       : verbose ? base::Verbosity::verbose
                                 : base::Verbosity::normal;
-  if (merge_command.parsed() || plan_command.parsed()) {
+  if (merge_command.parsed() || plan_command.parsed() || report_command.parsed()) {
     if (!memory.empty()) merge.memory = base::parse_bytes(memory);
     merge.chunk = std::min(base::parse_bytes(chunk), kLargestChunk);
     if (plan_command.parsed()) {
@@ -268,6 +289,9 @@ Command parse_command_line(int argc, const char* const* argv) {
       if (!bandwidth.empty()) plan.bandwidth = parse_rate(bandwidth);
       plan.merge = merge;
       command.what = plan;
+    } else if (report_command.parsed()) {
+      report.merge = merge;
+      command.what = report;
     } else {
       merge.shard_size = base::parse_bytes(shard_size);
       merge.again = command_to_resume(argc, argv);

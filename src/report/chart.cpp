@@ -214,7 +214,8 @@ constexpr double kSinglePitch = 22;
 std::string heat_cell(const HeatCell& cell, double x, double y, double width, const HeatMap& map) {
   const double share = Scale{map.low, map.high, 0, 1}(cell.value);
   const std::string css = sequential_class(share);
-  const double gap = width >= 6 ? 1 : 0;
+  const double gap =
+      width >= 6 ? 1 : -0.4;  // narrow cells overlap: no seams where edges are rounded
   std::string drawn = fmt::format(
       "<rect class=\"{}\" x=\"{:.5g}\" y=\"{:.5g}\" width=\"{:.5g}\" height=\"{}\" "
       "data-column=\"{}\"{}>{}</rect>\n",
@@ -299,7 +300,8 @@ std::string draw(const BarChart& chart) {
 }
 
 std::string draw(const HeatMap& map) {
-  std::string drawn = colour_bar(0, 0, percent(map.low), percent(map.high), false);
+  const Axis shares{{}, true};
+  std::string drawn = colour_bar(0, 0, on_axis(map.low, shares), on_axis(map.high, shares), false);
   double y = 34;
   if (!map.columns.empty()) {
     const double width = std::min(kWidth / static_cast<double>(map.columns.size()), 110.0);
@@ -324,8 +326,13 @@ std::string draw(const HeatMap& map) {
       every = next;
       if (width * static_cast<double>(every) >= needed) break;
     }
-    for (std::size_t column = 0; column < map.columns.size(); column += every) {
+    // A last column that stands apart always has it.
+    const std::size_t last = map.columns.size() - 1;
+    const bool apart = last > 0 && map.columns[last - 1].empty();
+    if (apart) drawn += text(end, y - 4, Anchor::end, "tick", escape(map.columns[last], 12));
+    for (std::size_t column = 0; column <= last; column += every) {
       const double middle = width * (static_cast<double>(column) + 0.5);
+      if (map.columns[column].empty() || (apart && middle > end - needed)) continue;
       const bool first = middle < 10;
       drawn += text(first ? 0 : middle, y - 4, first ? Anchor::start : Anchor::middle, "tick",
                     escape(map.columns[column], 12));

@@ -156,7 +156,7 @@ std::optional<Figure> conflict_map(const Groups& groups, CountOf count_of, const
       "positive and negative task values {}; at the right the share in all layers.",
       when);
   if (groups.stacks.size() == 1)
-    caption += fmt::format(" Names stand behind {}.", code(groups.stacks.front() + "."));
+    caption += fmt::format(" The names are what follows {}.", code(groups.stacks.front()));
   return Figure{id, fmt::format("Conflicts by layer, {}", when), draw(map),
                 caption + left_out(groups)};
 }
@@ -241,7 +241,9 @@ std::optional<Figure> kept_map(const Report& report, const Groups& groups) {
   HeatMap map;
   for (const LayerGroup& layer : groups.layers) map.columns.push_back(std::to_string(layer.number));
   map.column_title = groups.stacks.empty() ? "" : layer_title(groups.stacks);
+  const std::size_t outside = map.columns.empty() ? 0 : map.columns.size() + 1;  // a gap between
   if (groups.outside) {
+    map.columns.resize(outside);
     map.columns.emplace_back("other");
     if (!groups.stacks.empty()) map.column_title += "; other: tensors in no layer";
   }
@@ -257,7 +259,7 @@ std::optional<Figure> kept_map(const Report& report, const Groups& groups) {
       const LayerGroup& layer = groups.layers[column];
       add(column, fmt::format("layer {}", layer.number), layer.sums);
     }
-    if (groups.outside) add(groups.layers.size(), "tensors in no layer", *groups.outside);
+    if (groups.outside) add(outside, "tensors in no layer", *groups.outside);
     map.rows.push_back(std::move(row));
   }
   choose_colours(map);

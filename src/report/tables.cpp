@@ -110,7 +110,6 @@ std::string task_table(const Document& document) {
       std::any_of(document.tasks.begin(), document.tasks.end(),
                   [](const TaskSetting& task) { return task.threshold.has_value(); });
   const std::size_t median = place_of(report.quantiles, 0.5);
-  const std::size_t high = place_of(report.quantiles, 0.99);
 
   std::string heads = head("", false) + head("task", false);
   for (const std::string& name : names) heads += head(escape(name, 40));
@@ -120,7 +119,6 @@ std::string task_table(const Document& document) {
     if (all.task_vectors.front().norm_kept) heads += head("squared norm kept");
     heads += head("non-zero") + head("norm") + head("mean <span class=\"w\">|τ|</span>");
     if (median < report.quantiles.size()) heads += head("median <span class=\"w\">|τ|</span>");
-    if (high < report.quantiles.size()) heads += head("99 % are below");
     heads += head("largest <span class=\"w\">|τ|</span>");
   }
 
@@ -142,7 +140,6 @@ std::string task_table(const Document& document) {
           percent_cell(static_cast<double>(vector.nonzero) / static_cast<double>(all.elements)) +
           number_cell(vector.norm) + number_cell(vector.mean_magnitude);
       if (median < report.quantiles.size()) rows += number_cell(vector.quantiles[median]);
-      if (high < report.quantiles.size()) rows += number_cell(vector.quantiles[high]);
       rows += number_cell(vector.largest);
     }
     rows += "</tr>\n";

@@ -15,5 +15,6 @@ int run_inspect(const comm::Comm& comm, const InspectOptions& options);
 int run_verify(const comm::Comm& comm, const VerifyOptions& options);
 int run_diff(const comm::Comm& comm, const DiffOptions& options);
 int run_convert(const comm::Comm& comm, const ConvertOptions& options, base::Verbosity verbosity);
+int run_report(const comm::Comm& comm, const ReportOptions& options, base::Verbosity verbosity);
 
 }  // namespace mpimerge::app
