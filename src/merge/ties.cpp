@@ -16,6 +16,7 @@
 #include "mpimerge/plan/build.hpp"
 #include "mpimerge/select/bracket_sample.hpp"
 
+#include "merge/shard_parts.hpp"
 #include "merge/tiles.hpp"
 
 namespace mpimerge::merge {
@@ -24,10 +25,6 @@ namespace {
 // Long enough that the streams of the models are followed by the processor, short enough that the
 // base of a tile, widened, stays in the first-level cache.
 constexpr std::size_t kTile = 8192;
-// Blocks that are asked for ahead of the one in hand: 16 to 32 MiB on their way.
-constexpr std::size_t kReadAhead = 4;
-// Rounds of the plan between two questions whether to stop: some tens of milliseconds.
-constexpr std::uint64_t kRoundsPerStretch = 4;
 constexpr std::uint32_t kInfinityBits = 0x7f800000u;
 constexpr std::size_t kCounts = 6;  // of kernel::TiesCounts
 
@@ -178,20 +175,10 @@ bool TiesMerge::select(const comm::Comm& comm, const Progress& progress, const A
 // Collective. Shows the selection every value of the shard, if it asks for any; false: stopped.
 bool TiesMerge::look_at_shard(const comm::Comm& comm, const Progress& progress,
                               const AskWish& wish) {
-  std::vector<plan::Block> blocks;
-  std::vector<std::size_t> ends;  // of stretches of `blocks`: as many on every rank
-  std::uint64_t rounds = 0;
-  for (std::size_t group = 0; group < plan_.groups.size(); ++group) {
-    if (!plan_.merges(group)) continue;
-    for (std::uint64_t round = 0; round < plan_.rounds(group); ++round) {
-      const auto part = plan::blocks(reads_, group, plan_.chunk(group, store_.rank(), round));
-      blocks.insert(blocks.end(), part.begin(), part.end());
-      if (++rounds % kRoundsPerStretch == 0) ends.push_back(blocks.size());
-    }
-  }
-  ends.push_back(blocks.size());
+  const ShardParts parts(plan_, reads_, store_.rank());
+  const std::vector<plan::Block>& blocks = parts.blocks;
   std::size_t number = 0;
-  for (const std::size_t end : ends) {
+  for (const std::size_t end : parts.ends) {
     const auto look = [&] {
       if (!search_.needs_values() && !check_values_) return;
       for (; number < end; ++number) {
