@@ -171,6 +171,7 @@ class JobReader {
     inputs_.claim("base_model", job_.base_path);
     read_outputs();
     read_output_hints();
+    root_.refuse({"sweep"}, "not one merge but several; expected a job without sweep");
     root_.refuse({"modules"}, "not supported by this version; list whole models under `models`");
     root_.refuse({"experts", "shared_experts", "gate_mode"},
                  "not supported by this version, which makes no mixture of experts");

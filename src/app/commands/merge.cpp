@@ -346,7 +346,7 @@ class MergeRun {
         store_(work_.plan, reads_, static_cast<std::uint64_t>(comm.rank()),
                passes_.selects && !restored_),
         rows_(work_.plan, reads_, static_cast<std::uint64_t>(comm.rank()), false),
-        merge_(merge::make_merge(work_.plan, reads_, work_.job, store_, rows_)),
+        merge_(merge::make_merge(work_.plan, reads_, std::span(&work_.job, 1), store_, rows_)),
         file_(lay_out(work_)),
         phases_(comm),
         line_(comm.is_root() && !quiet),
