@@ -5,8 +5,7 @@
 
 namespace mpimerge::app {
 
-// The file of `--summary`, and others that a command writes beside or instead of models. Both local:
-// rank 0 does this for all.
+// A file for JSON, such as that of `--summary`. Both local: rank 0 does this for all.
 
 /// Local. Proves, before the work, that the file can be written: nobody wants to learn after hours
 /// that the account of them has no place.
@@ -17,12 +16,8 @@ void check_summary_file(const std::filesystem::path& file, std::string_view opti
 
 /// Local. Puts a file with `text` there. What had the name is replaced, never written into: it
 /// could have become a link to anywhere.
-/// @param remedy  for messages: where the text can be had if it cannot be written
 /// Errors: Error{output}; {resources} if the disk is full. What was there stays then.
 void write_summary_file(const std::filesystem::path& file, std::string_view text,
-                        std::string_view option = "--summary",
-                        std::string_view remedy =
-                            "the same text is the attribute `summary` of the "
-                            "output, which is complete");
+                        std::string_view option = "--summary");
 
 }  // namespace mpimerge::app

@@ -152,7 +152,9 @@ bool all_finished(const job::Job& job) {
 Work prepare(const MergeOptions& options, std::uint64_t ranks) {
   if (!options.summary.empty()) check_summary_file(options.summary);
   Work work;
-  work.job = job::parse_job_file(options.job, options.overrides);
+  work.job = options.job_text.empty()
+                 ? job::parse_job_file(options.job, options.overrides)
+                 : job::parse_job(options.job_text, options.job, options.overrides);
   work.job.outputs = choose_outputs(work.job, options);
   warn_of_other_rules(work.job);
   const Models models = open_models(work.job);

@@ -82,13 +82,12 @@ output::MergeRecord record_of(const std::string& path) {
 enum class Numbers { are_written, are_there };
 
 void write_page(const ReportOptions& options, const output::MergeRecord& record, Numbers numbers) {
-  constexpr const char* kRemedy = "no page was made";
   report::Document document = report::read_document(record.summary, options.path);
   document.title = title_of(options.path);
   document.job = record.job;
   const fs::path json = numbers_of(options.page);
-  if (numbers == Numbers::are_written) write_summary_file(json, record.summary, kOption, kRemedy);
-  write_summary_file(options.page, report::page(document), kOption, kRemedy);
+  if (numbers == Numbers::are_written) write_summary_file(json, record.summary, kOption);
+  write_summary_file(options.page, report::page(document), kOption);
   print_account(fmt::format("written    {}\nwritten    {}\n", options.page, json.string()));
 }
 
