@@ -13,7 +13,7 @@ constexpr const char* kRules = R"(
 *{box-sizing:border-box}
 html{-webkit-text-size-adjust:100%}
 body{margin:0 auto;max-width:1180px;padding:28px 20px 48px;background:var(--bg);color:var(--fg);
-font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif}
+font:1rem/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif}
 h1{font-size:1.7rem;line-height:1.25;margin:0 0 .3rem;overflow-wrap:anywhere}
 h2{font-size:1.3rem;line-height:1.3;margin:2.6rem 0 .9rem;padding-top:.7rem;border-top:1px solid var(--line)}
 h3{font-size:1.02rem;margin:0 0 .5rem}
@@ -66,10 +66,16 @@ body{padding:18px 14px 36px}
 h1{font-size:1.4rem}
 .tiles{grid-template-columns:repeat(2,1fr);gap:8px}
 .tiles dd{font-size:1.2rem}
-tbody th code{white-space:normal;display:inline-block;min-width:9.5rem}
+tbody th code{white-space:normal;overflow-wrap:break-word}
 }
 @media print{
-body{max-width:none;padding:0;font-size:10.5pt}
+html{font-size:8.5pt}
+body{max-width:none;padding:0;font-size:1rem}
+.table{overflow:visible}
+table{font-size:.82rem}
+th,td{padding-right:.3rem}
+th code{white-space:normal;overflow-wrap:break-word}
+caption{break-after:avoid}
 .figures{grid-template-columns:1fr 1fr;gap:18px 26px}
 h2,h3{break-after:avoid}
 tr{break-inside:avoid}

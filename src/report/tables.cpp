@@ -29,8 +29,14 @@ std::string table(std::string_view id, std::string_view label, std::string_view 
       id, label, heads, rows);
 }
 
+// May break after a dot or an underscore, where there is little room.
 std::string row_head(std::string_view name) {
-  return fmt::format("<th scope=\"row\">{}</th>", code(name));
+  std::string broken;
+  for (const char letter : code(name)) {
+    broken += letter;
+    if (letter == '.' || letter == '_') broken += "<wbr>";
+  }
+  return "<th scope=\"row\">" + broken + "</th>";
 }
 
 // The columns of what was counted over some tensors, which all rows of a table have, or none.

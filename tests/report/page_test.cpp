@@ -112,8 +112,9 @@ TEST(Page, HasTheNumbersInItsTables) {
   // Layer 1: 4 of 20 elements in conflict, kept (5 + 6) / 2 of 20.
   EXPECT_THAT(
       made,
-      HasSubstr("<th scope=\"row\"><code>h.1</code></th><td class=\"n\" data-value=\"3\">3</td>"
-                "<td class=\"n\" data-value=\"20\">20</td><td class=\"n\" data-value=\"0.2\">"));
+      HasSubstr(
+          "<th scope=\"row\"><code>h.<wbr>1</code></th><td class=\"n\" data-value=\"3\">3</td>"
+          "<td class=\"n\" data-value=\"20\">20</td><td class=\"n\" data-value=\"0.2\">"));
   EXPECT_THAT(made, HasSubstr("data-value=\"0.275\""));
   EXPECT_THAT(made, HasSubstr("<div><dt>in conflict before the trim</dt><dd "
                               "data-value=\"0.25\">25.0\u202f%</dd></div>"));
