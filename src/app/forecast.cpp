@@ -157,7 +157,7 @@ void count_allreduces(const plan::Plan& plan, const plan::PassOptions& passes,
     const std::uint64_t batches = (tasks + plan::kTasksPerSample - 1) / plan::kTasksPerSample;
     // Before the first batch the ranks agree that the sample's reads are under way.
     call(2 * batches + 1,
-         tasks * select::BracketSample::kBytesPerTask + batches * (8 + kAgreement) + kAgreement);
+         tasks * select::BracketSample::kBytesPerTask + batches * (16 + kAgreement) + kAgreement);
     constexpr std::uint64_t kTogether = select::ThresholdSearch::kTasksPerRound;
     const std::uint64_t parts = (trimmed + kTogether - 1) / kTogether;
     call(kSelectRounds * (parts + 1),

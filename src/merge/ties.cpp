@@ -143,6 +143,7 @@ void TiesMerge::sample_brackets(const comm::Comm& comm, const std::vector<plan::
           sample.add(task - first_task, std::span(list_).first(all.listed));
         }
       });
+      sample.end_block();
     }
   });
   std::vector<std::uint64_t> wanted = positions(plan_, job_);
