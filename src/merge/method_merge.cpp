@@ -12,6 +12,7 @@
 #include "mpimerge/merge/ties.hpp"
 #include "mpimerge/plan/build.hpp"
 
+#include "merge/shard_parts.hpp"
 #include "merge/tensor_ranks.hpp"
 
 namespace mpimerge::merge {
@@ -20,9 +21,6 @@ namespace {
 using method::ExactSum;
 using method::Pass;
 
-constexpr std::size_t kReadAhead = 4;
-// Rounds of the plan between two questions whether to stop.
-constexpr std::uint64_t kRoundsPerStretch = 4;
 // Sums that share an Allreduce: bounds its memory.
 constexpr std::size_t kSumsPerRound = 4096;
 
@@ -34,12 +32,6 @@ const char* name_of(Pass::Kind kind) {
     case Pass::Kind::model_trim: return "select";
   }
   return "measure";
-}
-
-std::vector<double> depths_of(const plan::Plan& plan, const job::Job& job) {
-  std::vector<std::string_view> names;
-  for (const plan::Tensor& tensor : plan.tensors) names.push_back(tensor.name);
-  return job::depths(job, names);
 }
 
 // Collective over `comm`. The sums of all ranks, as many on each.
@@ -95,68 +87,13 @@ MethodMerge::MethodMerge(const plan::Plan& plan, const plan::ReadPlan& reads, co
     : plan_(plan),
       reads_(reads),
       job_(job),
-      description_(description),
       store_(store),
       rows_(rows),
       sources_(job, description),
       side_files_(plan, job.nan == job::NanPolicy::error),
       method_(description.make(setup_of(job, &side_files_))),
-      tiles_(plan, job, sources_, method_->grain(), rows),
-      depths_(depths_of(plan, job)),
-      model_facts_(method_->model_facts()) {
-  std::size_t facts = 0;
-  for (std::size_t number = 0; number < plan.tensors.size(); ++number) {
-    first_fact_.push_back(facts);
-    if (plan.tensors[number].role == plan::Role::merge) facts += method_->facts(tensor(number));
-  }
-  first_fact_.push_back(facts);
-  facts_.assign(facts, 0);
-  number_ = static_cast<std::size_t>(-1);  // its facts lie elsewhere now
-}
-
-// What the method is told of a tensor; valid until the next call.
-const method::Tensor& MethodMerge::tensor(std::size_t number) {
-  if (number == number_) return tensor_;
-  number_ = number;
-  const plan::Tensor& of_plan = plan_.tensors[number];
-  models_.clear();
-  for (std::size_t model = 0; model < sources_.models; ++model) {
-    if (!plan_.sources[sources_.model(model)].extents[number].is_absent()) models_.push_back(model);
-  }
-  numbers_ = job::numbers(job_, description_, of_plan.name, depths_[number]);
-  of_models_.clear();
-  for (std::size_t parameter = 0; parameter < description_.parameters.size(); ++parameter) {
-    for (const std::size_t model : models_)
-      of_models_.push_back(numbers_.of_models[parameter * sources_.models + model]);
-  }
-  tensor_.name = of_plan.name;
-  tensor_.shape = of_plan.shape;
-  tensor_.elements = of_plan.elements.value();
-  tensor_.models = models_.size();
-  tensor_.numbers = models_;
-  tensor_.has_base = sources_.has_base;
-  tensor_.of_merge = numbers_.of_merge;
-  tensor_.of_models = of_models_;
-  if (!facts_.empty()) tensor_.facts = facts_of(number);
-  tensor_.model_facts = model_facts_;
-  return tensor_;
-}
-
-std::span<double> MethodMerge::facts_of(std::size_t tensor) {
-  return std::span(facts_).subspan(first_fact_[tensor],
-                                   first_fact_[tensor + 1] - first_fact_[tensor]);
-}
-
-// Whether more than one rank has elements of the tensor.
-bool MethodMerge::crosses(std::size_t tensor) const {
-  const plan::Tensor& of_plan = plan_.tensors[tensor];
-  if (of_plan.elements == base::Elements{}) return false;
-  std::size_t group = 0;
-  while (plan_.groups[group].last_tensor <= tensor) ++group;
-  const plan::ShardMap shards = plan_.shards(group);
-  return shards.owner(of_plan.offset) !=
-         shards.owner(of_plan.offset + of_plan.elements - base::Elements{1});
-}
+      tensors_(plan, job, description, sources_, *method_),
+      tiles_(plan, job, sources_, method_->grain(), rows) {}
 
 std::vector<Step> MethodMerge::steps(const plan::Traffic& traffic) {
   std::vector<Step> list;
@@ -180,42 +117,26 @@ std::vector<Step> MethodMerge::steps(const plan::Traffic& traffic) {
   return list;
 }
 
-// The blocks of this rank's shard, in as many lists on every rank.
-std::vector<std::vector<plan::Block>> MethodMerge::stretches_of_shard() const {
-  std::vector<std::vector<plan::Block>> lists(1);
-  std::uint64_t rounds = 0;
-  for (std::size_t group = 0; group < plan_.groups.size(); ++group) {
-    if (!plan_.merges(group)) continue;
-    for (std::uint64_t round = 0; round < plan_.rounds(group); ++round) {
-      const auto part = plan::blocks(reads_, group, plan_.chunk(group, store_.rank(), round));
-      lists.back().insert(lists.back().end(), part.begin(), part.end());
-      if (++rounds % kRoundsPerStretch == 0) lists.emplace_back();
-    }
-  }
-  return lists;
-}
-
 // Collective. Visits what this rank's shard has of the tensors that have sums in a pass; false:
 // stopped.
 template <class Visit>
 bool MethodMerge::each_stretch(const comm::Comm& comm, std::size_t pass, const Progress& progress,
                                const AskWish& wish, Visit visit) {
-  const auto lists = stretches_of_shard();
-  std::size_t blocks = 0;
-  for (const auto& list : lists) blocks += list.size();
+  const ShardParts parts(plan_, reads_, store_.rank());
   const auto is_wanted = [&](const plan::Segment& part) {
     return plan_.tensors[part.tensor].role == plan::Role::merge &&
-           method_->sums(pass, tensor(part.tensor)) > 0;
+           method_->sums(pass, tensors_.tensor(part.tensor)) > 0;
   };
-  std::size_t done = 0;
-  for (const auto& list : lists) {
+  std::size_t number = 0;
+  for (const std::size_t end : parts.ends) {
     const auto look = [&] {
-      for (std::size_t number = 0; number < list.size(); ++number) {
-        progress(static_cast<double>(++done) / static_cast<double>(blocks));
-        const plan::Block& next = list[number];
+      for (; number < end; ++number) {
+        progress(static_cast<double>(number + 1) / static_cast<double>(parts.blocks.size()));
+        const plan::Block& next = parts.blocks[number];
         if (std::ranges::none_of(plan::segments(plan_, next.group, next.range), is_wanted))
           continue;
-        if (number + kReadAhead < list.size()) store_.read_ahead(list[number + kReadAhead]);
+        if (number + kReadAhead < parts.blocks.size())
+          store_.read_ahead(parts.blocks[number + kReadAhead]);
         const BlockData& block = store_.load(next);
         for (const Stretch& stretch : tiles_.stretches(block)) visit(block, stretch);
       }
@@ -227,17 +148,11 @@ bool MethodMerge::each_stretch(const comm::Comm& comm, std::size_t pass, const P
 
 void MethodMerge::add_tile(std::size_t pass, const BlockData& block, const Stretch& stretch,
                            std::span<ExactSum> into) {
-  const method::Tensor& of = tensor(stretch.tensor);
-  const method::Tile& tile = tiles_.tile(block, stretch, models_);
+  const method::Tensor& of = tensors_.tensor(stretch.tensor);
+  const method::Tile& tile = tiles_.tile(block, stretch, tensors_.models());
   const std::uint64_t unit = plan::unit_elements(plan_.groups[block.group].elements.value());
   method::Sums sums(into, tile, unit, plan_.tensors[stretch.tensor].offset.value() + tile.first);
   method_->add(pass, of, tile, sums);
-}
-
-void MethodMerge::learn(std::size_t pass, std::size_t number, std::span<const double> found) {
-  // The tensor's facts are shown to the method and filled by it: the same place.
-  const method::Tensor& of = tensor(number);
-  method_->learn(pass, of, found, facts_of(number));
 }
 
 bool MethodMerge::look_for_sums(const comm::Comm& comm, std::size_t pass, const Progress& progress,
@@ -250,9 +165,9 @@ bool MethodMerge::look_for_sums(const comm::Comm& comm, std::size_t pass, const 
     return values;
   };
   const auto visit = [&](const BlockData& block, const Stretch& stretch) {
-    const std::size_t sums = method_->sums(pass, tensor(stretch.tensor));
+    const std::size_t sums = method_->sums(pass, tensors_.tensor(stretch.tensor));
     if (sums == 0) return;
-    if (crosses(stretch.tensor)) {
+    if (tensors_.crosses(stretch.tensor)) {
       if (parts.empty() || parts.back().first != stretch.tensor)
         parts.emplace_back(stretch.tensor, TensorSums(sums));
       return add_tile(pass, block, stretch, parts.back().second);
@@ -260,7 +175,7 @@ bool MethodMerge::look_for_sums(const comm::Comm& comm, std::size_t pass, const 
     if (stretch.own.begin == base::Elements{}) own.assign(sums, {});
     add_tile(pass, block, stretch, own);
     if (stretch.own.end == plan_.tensors[stretch.tensor].elements)
-      learn(pass, stretch.tensor, values_of(own));
+      tensors_.learn(pass, stretch.tensor, values_of(own));
   };
   if (!each_stretch(comm, pass, progress, wish, visit)) return false;
   put_together(comm, pass, parts);
@@ -272,16 +187,16 @@ void MethodMerge::put_together(const comm::Comm& comm, std::size_t pass,
                                std::vector<std::pair<std::size_t, TensorSums>>& parts) {
   std::vector<std::size_t> shared;
   for (std::size_t number = 0; number < plan_.tensors.size(); ++number) {
-    if (plan_.tensors[number].role == plan::Role::merge && crosses(number))
+    if (plan_.tensors[number].role == plan::Role::merge && tensors_.crosses(number))
       shared.push_back(number);
   }
   auto mine = parts.begin();
   for (const std::size_t number : shared) {
-    const std::size_t count = method_->sums(pass, tensor(number));
+    const std::size_t count = method_->sums(pass, tensors_.tensor(number));
     if (count == 0) continue;
     const bool is_mine = mine != parts.end() && mine->first == number;
     const TensorSums none(is_mine ? 0 : count);
-    learn(pass, number, add_up(comm, is_mine ? mine->second : none));
+    tensors_.learn(pass, number, add_up(comm, is_mine ? mine->second : none));
     if (is_mine) ++mine;
   }
 }
@@ -290,7 +205,7 @@ bool MethodMerge::look_for_model_sums(const comm::Comm& comm, std::size_t pass,
                                       const Progress& progress, const AskWish& wish) {
   TensorSums sums;
   const auto visit = [&](const BlockData& block, const Stretch& stretch) {
-    const std::size_t count = method_->sums(pass, tensor(stretch.tensor));
+    const std::size_t count = method_->sums(pass, tensors_.tensor(stretch.tensor));
     if (count == 0) return;
     sums.resize(std::max(sums.size(), count));
     add_tile(pass, block, stretch, std::span(sums).first(count));
@@ -299,10 +214,7 @@ bool MethodMerge::look_for_model_sums(const comm::Comm& comm, std::size_t pass,
   const auto count =
       static_cast<std::size_t>(comm::all_reduce_max(comm, static_cast<std::uint64_t>(sums.size())));
   sums.resize(count);
-  method::Tensor whole;
-  whole.models = sources_.models;
-  whole.model_facts = model_facts_;
-  method_->learn(pass, whole, add_up(comm, sums), model_facts_);
+  tensors_.learn_of_model(pass, add_up(comm, sums));
   return true;
 }
 
@@ -314,10 +226,7 @@ bool MethodMerge::trim_over_model(const comm::Comm& comm, std::size_t pass,
   trims_.assign(ties.trims().begin(), ties.trims().end());
   std::vector<double> thresholds;
   for (const TaskTrim& trim : trims_) thresholds.push_back(magnitude_of(trim.threshold_bits));
-  method::Tensor whole;
-  whole.models = sources_.models;
-  whole.model_facts = model_facts_;
-  method_->learn(pass, whole, thresholds, model_facts_);
+  tensors_.learn_of_model(pass, thresholds);
   return true;
 }
 
@@ -332,8 +241,8 @@ void MethodMerge::merge_chunk(std::size_t group, base::ElementRange chunk,
     const std::size_t block_begin = (block.range.begin - chunk.begin).value();
     copy_unmerged(plan_, block, out.subspan(block_begin * out_bytes));
     for (const Stretch& stretch : tiles_.stretches(block)) {
-      const method::Tensor& of = tensor(stretch.tensor);
-      const method::Tile& tile = tiles_.tile(block, stretch, models_);
+      const method::Tensor& of = tensors_.tensor(stretch.tensor);
+      const method::Tile& tile = tiles_.tile(block, stretch, tensors_.models());
       if (merged_.size() < tile.elements) merged_.resize(tile.elements);
       method_->merge(of, tile, merged_.data());
       const plan::Segment& part = block.segments[stretch.segment];
@@ -351,25 +260,26 @@ bool MethodMerge::settle(const comm::Comm& /*comm*/) { return true; }
 // The facts' bits, after a number that makes it never empty: how many there are.
 std::vector<std::uint64_t> MethodMerge::progress(const comm::Comm& comm) const {
   std::vector<std::uint64_t> bits;
-  for (const double fact : facts_) bits.push_back(std::bit_cast<std::uint64_t>(fact));
+  for (const double fact : tensors_.facts()) bits.push_back(std::bit_cast<std::uint64_t>(fact));
   // Those who know a tensor know the same, the others nothing.
   comm::all_reduce_max(comm, std::span<std::uint64_t>(bits));
   std::vector<std::uint64_t> numbers{bits.size()};
   numbers.insert(numbers.end(), bits.begin(), bits.end());
-  for (const double fact : model_facts_) numbers.push_back(std::bit_cast<std::uint64_t>(fact));
+  for (const double fact : tensors_.model_facts())
+    numbers.push_back(std::bit_cast<std::uint64_t>(fact));
   for (const TaskTrim& trim : trims_) numbers.push_back(trim.threshold_bits);
   return numbers;
 }
 
 bool MethodMerge::restore(const std::vector<std::uint64_t>& progress, bool /*counts*/) {
-  const std::size_t known = 1 + facts_.size() + model_facts_.size();
+  const std::size_t known = 1 + tensors_.facts().size() + tensors_.model_facts().size();
   const std::size_t trims = progress.size() < known ? 0 : progress.size() - known;
-  if (progress.size() < known || progress[0] != facts_.size() ||
+  if (progress.size() < known || progress[0] != tensors_.facts().size() ||
       (trims != 0 && trims != sources_.models))
     return false;
   std::size_t next = 1;
-  for (double& fact : facts_) fact = std::bit_cast<double>(progress[next++]);
-  for (double& fact : model_facts_) fact = std::bit_cast<double>(progress[next++]);
+  for (double& fact : tensors_.facts()) fact = std::bit_cast<double>(progress[next++]);
+  for (double& fact : tensors_.model_facts()) fact = std::bit_cast<double>(progress[next++]);
   trims_.resize(trims);
   for (std::size_t task = 0; task < trims; ++task) {
     const double density = job::constant(job_, "density", task).value_or(1);
@@ -381,7 +291,8 @@ bool MethodMerge::restore(const std::vector<std::uint64_t>& progress, bool /*cou
 
 bool MethodMerge::look_for_ranks(const comm::Comm& comm, std::size_t pass, const Progress& progress,
                                  const AskWish& wish) {
-  return TensorRanks(*this, pass).run(comm, progress, wish);
+  const MethodParts parts{plan_, reads_, sources_, store_, rows_, *method_, tensors_, tiles_};
+  return TensorRanks(parts, pass).run(comm, progress, wish);
 }
 
 }  // namespace mpimerge::merge

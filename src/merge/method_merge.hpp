@@ -9,10 +9,10 @@
 #include <vector>
 
 #include "mpimerge/job/job.hpp"
-#include "mpimerge/job/numbers.hpp"
 #include "mpimerge/merge/merge.hpp"
 #include "mpimerge/method/method.hpp"
 
+#include "merge/method_tensors.hpp"
 #include "merge/side_files.hpp"
 #include "merge/sources.hpp"
 #include "merge/tiles.hpp"
@@ -39,15 +39,12 @@ class MethodMerge final : public Merge {
   [[nodiscard]] bool restore(const std::vector<std::uint64_t>& progress, bool counts) override;
   void merge_chunk(std::size_t group, base::ElementRange chunk, std::span<std::byte> out) override;
   [[nodiscard]] bool settle(const comm::Comm& comm) override;
-  [[nodiscard]] std::span<const TaskTrim> trims() const override { return trims_; }
+  [[nodiscard]] std::span<const TaskTrim> trims(std::size_t /*point*/ = 0) const override {
+    return trims_;
+  }
 
  private:
   using TensorSums = std::vector<method::ExactSum>;
-
-  [[nodiscard]] const method::Tensor& tensor(std::size_t number);
-  [[nodiscard]] bool crosses(std::size_t tensor) const;
-  [[nodiscard]] std::span<double> facts_of(std::size_t tensor);
-  [[nodiscard]] std::vector<std::vector<plan::Block>> stretches_of_shard() const;
 
   bool look_for_sums(const comm::Comm& comm, std::size_t pass, const Progress& progress,
                      const AskWish& wish);
@@ -64,32 +61,18 @@ class MethodMerge final : public Merge {
                 std::span<method::ExactSum> sums);
   void put_together(const comm::Comm& comm, std::size_t pass,
                     std::vector<std::pair<std::size_t, TensorSums>>& parts);
-  void learn(std::size_t pass, std::size_t tensor, std::span<const double> found);
-
-  friend class TensorRanks;
 
   const plan::Plan& plan_;
   const plan::ReadPlan& reads_;
   const job::Job& job_;
-  const method::Description& description_;
   BlockStore& store_;
   BlockStore& rows_;
   const Sources sources_;
   SideFiles side_files_;
   std::unique_ptr<method::Method> method_;
+  MethodTensors tensors_;
   Tiles tiles_;
-  std::vector<double> depths_;           // by tensor
-  std::vector<std::size_t> first_fact_;  // by tensor, and the end
-  std::vector<double> facts_;
-  std::vector<double> model_facts_;
   std::vector<TaskTrim> trims_;
-
-  // The tensor in hand.
-  std::size_t number_ = static_cast<std::size_t>(-1);
-  method::Tensor tensor_;
-  job::Numbers numbers_;
-  std::vector<std::size_t> models_;
-  std::vector<double> of_models_;
   std::vector<float> merged_;
 };
 

@@ -6,8 +6,6 @@
 #include "mpimerge/base/mix.hpp"
 #include "mpimerge/comm/agree.hpp"
 
-#include "merge/method_merge.hpp"
-
 namespace mpimerge::merge {
 namespace {
 
@@ -30,21 +28,18 @@ bool looks_for_any(const std::vector<method::Method::Rank>& ranks) {
 
 }  // namespace
 
-TensorRanks::TensorRanks(MethodMerge& merge, std::size_t pass) : merge_(merge), pass_(pass) {
-  for (const auto& list : merge.stretches_of_shard()) {
-    ++parts_;
-    blocks_.insert(blocks_.end(), list.begin(), list.end());
-  }
-}
+TensorRanks::TensorRanks(const MethodParts& parts, std::size_t pass)
+    : parts_(parts), pass_(pass), shard_(parts.plan, parts.reads, parts.store.rank()) {}
 
 bool TensorRanks::run(const comm::Comm& comm, const Progress& progress, const AskWish& wish) {
   list_tensors();
   if (!rank_shared(comm, wish)) return false;
   comm::Comm alone = comm.split(comm.rank());
-  for (std::size_t part = 0; part < parts_; ++part) {
+  const std::size_t parts = shard_.ends.size();
+  for (std::size_t part = 0; part < parts; ++part) {
     const auto rank = [&] {
-      const std::size_t end = own_.size() * (part + 1) / parts_;
-      for (std::size_t number = own_.size() * part / parts_; number < end; ++number) {
+      const std::size_t end = own_.size() * (part + 1) / parts;
+      for (std::size_t number = own_.size() * part / parts; number < end; ++number) {
         rank_own(alone, own_[number]);
         progress(static_cast<double>(number + 1) / static_cast<double>(own_.size()));
       }
@@ -59,16 +54,16 @@ bool TensorRanks::run(const comm::Comm& comm, const Progress& progress, const As
 }
 
 void TensorRanks::list_tensors() {
-  const plan::Plan& plan = merge_.plan_;
+  const plan::Plan& plan = parts_.plan;
   for (std::size_t group = 0; group < plan.groups.size(); ++group) {
-    const base::ElementRange shard = plan.shards(group).shard(merge_.store_.rank());
+    const base::ElementRange shard = plan.shards(group).shard(parts_.store.rank());
     for (std::uint64_t number = plan.groups[group].first_tensor;
          number < plan.groups[group].last_tensor; ++number) {
       const plan::Tensor& tensor = plan.tensors[number];
       if (tensor.role != plan::Role::merge || tensor.elements == base::Elements{}) continue;
-      std::vector<Rank> ranks = merge_.method_->ranks(pass_, merge_.tensor(number));
+      std::vector<Rank> ranks = parts_.method.ranks(pass_, parts_.tensors.tensor(number));
       if (!looks_for_any(ranks)) continue;
-      if (merge_.crosses(number)) {
+      if (parts_.tensors.crosses(number)) {
         const std::size_t first =
             shared_.empty() ? 0 : shared_.back().first + shared_.back().ranks.size();
         shared_.push_back({number, std::move(ranks), first});
@@ -81,12 +76,12 @@ void TensorRanks::list_tensors() {
 
 // The part of a tensor that lies in this rank's shard, in the group.
 std::pair<std::size_t, base::ElementRange> TensorRanks::part_of(std::size_t number) const {
-  const plan::Plan& plan = merge_.plan_;
+  const plan::Plan& plan = parts_.plan;
   std::size_t group = 0;
   while (plan.groups[group].last_tensor <= number) ++group;
   const plan::Tensor& tensor = plan.tensors[number];
   const base::ElementRange all{tensor.offset, tensor.offset + tensor.elements};
-  return {group, base::intersect(all, plan.shards(group).shard(merge_.store_.rank()))};
+  return {group, base::intersect(all, plan.shards(group).shard(parts_.store.rank()))};
 }
 
 // Counts, in list_, what is asked of a stretch.
@@ -94,23 +89,24 @@ kernel::BracketCount TensorRanks::count(const BlockData& block, const Stretch& s
                                         const Rank& rank, const kernel::Bracket& bracket) {
   const std::size_t elements = stretch.own.count().value();
   list_.resize(std::max(list_.size(), elements + kernel::kListPadding));
-  if (rank.model != Rank::kOwn && merge_.sources_.has_base) {
-    const std::size_t source = merge_.sources_.model(merge_.models_[rank.model]);
-    const base::Dtype dtype = merge_.tiles_.dtype(stretch, source);
-    if (dtype == merge_.tiles_.dtype(stretch, 0)) {
+  if (rank.model != Rank::kOwn && parts_.sources.has_base) {
+    const std::size_t source = parts_.sources.model(parts_.tensors.models()[rank.model]);
+    const base::Dtype dtype = parts_.tiles.dtype(stretch, source);
+    if (dtype == parts_.tiles.dtype(stretch, 0)) {
       const kernel::BracketCount found =
-          kernel::count_bracket(dtype, merge_.tiles_.raw(block, stretch, source),
-                                merge_.tiles_.raw(block, stretch, 0), bracket, list_.data());
+          kernel::count_bracket(dtype, parts_.tiles.raw(block, stretch, source),
+                                parts_.tiles.raw(block, stretch, 0), bracket, list_.data());
       // Widening names the value; what overflows only as a difference stays.
-      if (found.largest >= kInfinityBits) merge_.tiles_.tile(block, stretch, merge_.models_);
+      if (found.largest >= kInfinityBits)
+        parts_.tiles.tile(block, stretch, parts_.tensors.models());
       return found;
     }
   }
-  const method::Tile& tile = merge_.tiles_.tile(block, stretch, merge_.models_);
+  const method::Tile& tile = parts_.tiles.tile(block, stretch, parts_.tensors.models());
   values_.resize(std::max(values_.size(), tile.elements));
   const float* values = values_.data();
   if (rank.model == Rank::kOwn)
-    merge_.method_->magnitudes(pass_, merge_.tensor_, tile, values_.data());
+    parts_.method.magnitudes(pass_, parts_.tensors.tensor(stretch.tensor), tile, values_.data());
   else
     values = tile.models[rank.model];
   zeros_.resize(std::max(zeros_.size(), elements));
@@ -126,15 +122,16 @@ void TensorRanks::look(std::size_t number, const std::vector<Rank>& ranks, std::
                        select::ThresholdSearch& search) {
   const auto [group, part] = part_of(number);
   if (part.empty()) return;
-  static_cast<void>(merge_.tensor(number));
+  static_cast<void>(parts_.tensors.tensor(number));
   auto each = std::partition_point(
-      blocks_.begin(), blocks_.end(),
+      shard_.blocks.begin(), shard_.blocks.end(),
       [&, group = group, begin = part.begin](const plan::Block& block) {
         return block.group < group || (block.group == group && block.range.end <= begin);
       });
-  for (; each != blocks_.end() && each->group == group && each->range.begin < part.end; ++each) {
+  for (; each != shard_.blocks.end() && each->group == group && each->range.begin < part.end;
+       ++each) {
     const BlockData& block = load(*each);
-    for (const Stretch& stretch : merge_.tiles_.stretches(block)) {
+    for (const Stretch& stretch : parts_.tiles.stretches(block)) {
       if (stretch.tensor != number) continue;
       for (std::size_t rank = 0; rank < ranks.size(); ++rank) {
         if (!search.wants(first + rank)) continue;
@@ -148,7 +145,7 @@ void TensorRanks::look(std::size_t number, const std::vector<Rank>& ranks, std::
 // Small tensors that follow each other lie in the same block.
 const BlockData& TensorRanks::load(const plan::Block& block) {
   if (loaded_ == nullptr || at_.group != block.group || at_.range != block.range) {
-    loaded_ = &merge_.store_.load(block);
+    loaded_ = &parts_.store.load(block);
     at_ = block;
   }
   return *loaded_;
@@ -159,10 +156,10 @@ std::uint64_t TensorRanks::sample(std::size_t number, const std::vector<Rank>& r
                                   select::BracketSample& sample) {
   const auto [group, part] = part_of(number);
   if (part.empty()) return 0;
-  const method::Tensor& tensor = merge_.tensor(number);
-  const base::Elements offset = merge_.plan_.tensors[number].offset;
+  const method::Tensor& tensor = parts_.tensors.tensor(number);
+  const base::Elements offset = parts_.plan.tensors[number].offset;
   const std::uint64_t elements = part.count().value();
-  const bool takes_rows = merge_.method_->grain() == method::Grain::row;
+  const bool takes_rows = parts_.method.grain() == method::Grain::row;
   // Whole rows are taken, each at most once or twice.
   const std::uint64_t most =
       takes_rows ? std::max(elements / tensor.row(), std::uint64_t{1}) : elements;
@@ -180,9 +177,9 @@ std::uint64_t TensorRanks::sample(std::size_t number, const std::vector<Rank>& r
       end = (end + tensor.row() - 1) / tensor.row() * tensor.row();
     }
     const BlockData& block =
-        merge_.rows_.peek({group, {offset + base::Elements{begin}, offset + base::Elements{end}}},
-                          0, merge_.plan_.sources.size() - 1);
-    for (const Stretch& stretch : merge_.tiles_.stretches(block)) {
+        parts_.rows.peek({group, {offset + base::Elements{begin}, offset + base::Elements{end}}}, 0,
+                         parts_.plan.sources.size() - 1);
+    for (const Stretch& stretch : parts_.tiles.stretches(block)) {
       for (std::size_t rank = 0; rank < ranks.size(); ++rank) {
         if (ranks[rank].position == 0) continue;
         const auto all = count(block, stretch, ranks[rank], kernel::Bracket{});
@@ -197,7 +194,7 @@ std::uint64_t TensorRanks::sample(std::size_t number, const std::vector<Rank>& r
 // Collective over `comm`.
 void TensorRanks::narrow(const comm::Comm& comm, std::size_t number, const std::vector<Rank>& ranks,
                          std::size_t first, select::ThresholdSearch& search) {
-  const std::uint64_t elements = merge_.plan_.tensors[number].elements.value();
+  const std::uint64_t elements = parts_.plan.tensors[number].elements.value();
   if (elements <= kSampledTensor) return;
   select::BracketSample samples(ranks.size());
   std::uint64_t places = 0;
@@ -211,7 +208,7 @@ void TensorRanks::narrow(const comm::Comm& comm, std::size_t number, const std::
 void TensorRanks::learn(std::size_t number, std::span<const std::uint32_t> bits) {
   std::vector<double> found;
   for (const std::uint32_t magnitude : bits) found.push_back(std::bit_cast<float>(magnitude));
-  merge_.learn(pass_, number, found);
+  parts_.tensors.learn(pass_, number, found);
 }
 
 // Collective.
@@ -220,11 +217,11 @@ bool TensorRanks::rank_shared(const comm::Comm& comm, const AskWish& wish) {
   std::vector<std::uint64_t> positions;
   for (const Shared& each : shared_) {
     for (const Rank& rank : each.ranks) {
-      elements.push_back(merge_.plan_.tensors[each.tensor].elements.value());
+      elements.push_back(parts_.plan.tensors[each.tensor].elements.value());
       positions.push_back(rank.position);
     }
   }
-  select::ThresholdSearch search(elements, positions, merge_.reads_.magnitudes);
+  select::ThresholdSearch search(elements, positions, parts_.reads.magnitudes);
   for (const Shared& each : shared_) narrow(comm, each.tensor, each.ranks, each.first, search);
   while (!search.done()) {
     const auto look_at_all = [&] {
@@ -241,10 +238,10 @@ bool TensorRanks::rank_shared(const comm::Comm& comm, const AskWish& wish) {
 
 // Local: `alone` has this rank only.
 void TensorRanks::rank_own(const comm::Comm& alone, std::size_t number) {
-  const std::vector<Rank> ranks = merge_.method_->ranks(pass_, merge_.tensor(number));
-  const std::uint64_t elements = merge_.plan_.tensors[number].elements.value();
+  const std::vector<Rank> ranks = parts_.method.ranks(pass_, parts_.tensors.tensor(number));
+  const std::uint64_t elements = parts_.plan.tensors[number].elements.value();
   select::ThresholdSearch search(std::vector<std::uint64_t>(ranks.size(), elements),
-                                 positions_of(ranks), merge_.reads_.magnitudes);
+                                 positions_of(ranks), parts_.reads.magnitudes);
   narrow(alone, number, ranks, 0, search);
   while (!search.done()) {
     if (search.needs_values()) look(number, ranks, 0, search);

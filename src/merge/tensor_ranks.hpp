@@ -14,19 +14,32 @@
 #include "mpimerge/select/bracket_sample.hpp"
 #include "mpimerge/select/threshold_search.hpp"
 
+#include "merge/method_tensors.hpp"
+#include "merge/shard_parts.hpp"
+#include "merge/sources.hpp"
 #include "merge/tiles.hpp"
 
 namespace mpimerge::merge {
 
-class MethodMerge;
+/// What a pass of a method works with: the engine's own.
+struct MethodParts {
+  const plan::Plan& plan;
+  const plan::ReadPlan& reads;
+  const Sources& sources;
+  BlockStore& store;
+  BlockStore& rows;  ///< reads what is not in a block; keeps nothing
+  method::Method& method;
+  MethodTensors& tensors;
+  Tiles& tiles;
+};
 
 /// The order statistics of one pass of a method: of tensors that this rank has whole by itself, of
 /// the others together with those who have the rest. Each is found as the thresholds of TIES are:
 /// a sample brackets it, one look counts, and the few elements inside decide.
 class TensorRanks {
  public:
-  /// Local. Keeps a reference to the merge, whose tensor in hand it changes.
-  TensorRanks(MethodMerge& merge, std::size_t pass);
+  /// Local.
+  TensorRanks(const MethodParts& parts, std::size_t pass);
 
   /// Collective over `comm`. Tells the method what was found, for each tensor that it asked for.
   /// Cost: one look at this rank's tensors, seldom more; Allreduces of what TIES needs for a task,
@@ -57,10 +70,9 @@ class TensorRanks {
   bool rank_shared(const comm::Comm& comm, const AskWish& wish);
   void rank_own(const comm::Comm& alone, std::size_t number);
 
-  MethodMerge& merge_;
+  MethodParts parts_;
   std::size_t pass_;
-  std::size_t parts_ = 0;            // of the own tensors: as many on every rank
-  std::vector<plan::Block> blocks_;  // of the shard
+  ShardParts shard_;
   std::vector<std::size_t> own_;
   std::vector<Shared> shared_;
   plan::Block at_;

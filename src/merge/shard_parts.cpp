@@ -1,0 +1,23 @@
+#include "merge/shard_parts.hpp"
+
+namespace mpimerge::merge {
+namespace {
+
+constexpr std::uint64_t kRoundsPerPart = 4;
+
+}  // namespace
+
+ShardParts::ShardParts(const plan::Plan& plan, const plan::ReadPlan& reads, std::uint64_t rank) {
+  std::uint64_t rounds = 0;
+  for (std::size_t group = 0; group < plan.groups.size(); ++group) {
+    if (!plan.merges(group)) continue;
+    for (std::uint64_t round = 0; round < plan.rounds(group); ++round) {
+      const auto part = plan::blocks(reads, group, plan.chunk(group, rank, round));
+      blocks.insert(blocks.end(), part.begin(), part.end());
+      if (++rounds % kRoundsPerPart == 0) ends.push_back(blocks.size());
+    }
+  }
+  ends.push_back(blocks.size());
+}
+
+}  // namespace mpimerge::merge
