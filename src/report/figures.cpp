@@ -167,7 +167,7 @@ std::optional<Figure> conflicts_by_tasks(const Report& report) {
   const auto tasks = static_cast<double>(report.tasks.size());
   LineChart chart;
   chart.label = "Line chart: share of parameters in conflict against the number of tasks";
-  chart.x = {"number of tasks, in the job's order", false, true, tasks > 2 ? 2.0 : 1.0,
+  chart.x = {"number of tasks, in their order", false, true, tasks > 2 ? 2.0 : 1.0,
              std::max(tasks, 2.0)};
   chart.y = {"parameters in conflict", true, false, 0, 0};
   const auto add = [&](const char* name, const char* css,
@@ -187,7 +187,7 @@ std::optional<Figure> conflicts_by_tasks(const Report& report) {
   add("after the trim", "c0", all.by_tasks_after_trim);
   if (chart.y.high == 0) chart.y.high = 1;
   return Figure{"conflicts-by-tasks", "Conflicts against the number of tasks", draw(chart),
-                "Each point counts conflicts among the first tasks of the job only: a line that "
+                "Each point counts conflicts among the first tasks only: a line that "
                 "keeps rising says that "
                 "every further task contradicts the ones before it."};
 }

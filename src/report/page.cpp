@@ -1,7 +1,7 @@
 #include "mpimerge/report/page.hpp"
 
+#include <algorithm>
 #include <cstdint>
-#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -38,9 +38,10 @@ std::string count_tile(std::string_view name, std::uint64_t count) {
 std::string tiles(const Document& document) {
   const Report& report = document.report;
   const Row& all = report.all;
-  std::string text = count_tile("tasks", report.tasks.size()) +
-                     count_tile("parameters merged", all.elements) +
-                     count_tile("tensors", report.tensors);
+  std::string text =
+      count_tile("tasks", report.tasks.size()) +
+      count_tile(report.level == "compare" ? "parameters" : "parameters merged", all.elements) +
+      count_tile("tensors", report.tensors);
   if (all.conflicts_before_trim) {
     text += share_tile(report.trimmed ? "in conflict before the trim" : "in conflict",
                        *all.conflicts_before_trim, all.elements);
@@ -136,6 +137,22 @@ std::string phase_table(const std::vector<Phase>& phases) {
   return text + "</tbody></table></div>\n";
 }
 
+// Without the directories that all names begin with.
+void shorten(std::vector<std::string>& names) {
+  if (names.size() < 2) return;
+  std::string_view common = names.front();
+  for (const std::string& name : names) {
+    const auto end = std::mismatch(common.begin(), common.end(), name.begin(), name.end()).first;
+    common = common.substr(0, static_cast<std::size_t>(end - common.begin()));
+  }
+  const std::size_t slash = common.rfind('/');
+  if (slash == std::string_view::npos) return;
+  for (const std::string& name : names) {
+    if (name.size() == slash + 1) return;
+  }
+  for (std::string& name : names) name.erase(0, slash + 1);
+}
+
 constexpr const char* kDefinitions =
     "<footer>\n<p>A <em>task vector</em> τ is a fine-tuned model minus the base. A parameter is in "
     "<em>conflict</em> if it has both positive and negative task values. <em>Kept</em> are the "
@@ -148,12 +165,13 @@ constexpr const char* kDefinitions =
 
 }  // namespace
 
-std::string page(const Document& document) {
+std::string page(Document document) {
+  shorten(document.report.tasks);
   const Report& report = document.report;
   const Groups groups = group(report);
   const bool compares = report.level == "compare";
   const std::string title =
-      (compares ? "Task vectors of " : "Merge report: ") + escape(document.title, 200);
+      (compares ? "Task vectors against " : "Merge report: ") + escape(document.title, 200);
   std::string text = fmt::format(
       "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
       "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
@@ -170,7 +188,8 @@ std::string page(const Document& document) {
                   input_list(document.inputs)) +
           details("Time and bytes of each phase", phase_table(document.phases)) + "</section>\n";
   text += section("Where tasks contradict each other", conflict_figures(report, groups));
-  text += section("What the trim keeps", trim_figures(report, groups));
+  text += section(report.trimmed ? "What the trim keeps" : "How few values carry a task",
+                  trim_figures(report, groups));
   text += section("How alike the tasks are", similarity_figures(report, groups));
   text += section("Magnitudes", magnitude_figures(report, groups));
   text += "<section>\n<h2>Numbers</h2>\n" + kind_table(groups) +

@@ -26,7 +26,7 @@ code{font-size:.9em;overflow-wrap:anywhere;unicode-bidi:isolate}
 .tiles div{background:var(--panel);border-radius:8px;padding:.7rem .9rem}
 .tiles dt{color:var(--soft);font-size:.86rem;line-height:1.3}
 .tiles dd{margin:.15rem 0 0;font-size:1.5rem;line-height:1.3;font-variant-numeric:tabular-nums;white-space:nowrap}
-.figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,430px),1fr));gap:34px 44px}
+.figures{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,430px),1fr));gap:34px 44px}
 figure{margin:0;min-width:0;break-inside:avoid}
 figcaption{font-size:.89rem;line-height:1.45;margin-top:.5rem}
 svg{display:block;width:100%;height:auto;overflow:visible;font-size:12px}

@@ -120,6 +120,18 @@ TEST(Page, HasTheNumbersInItsTables) {
                               "data-value=\"0.25\">25.0\u202f%</dd></div>"));
 }
 
+TEST(Page, LeavesOutDirectoriesThatAllTasksAreIn) {
+  ordered_json summary = full_summary();
+  summary["report"]["level"] = "compare";
+  summary["report"]["tasks"] = {"runs/a/math", "runs/a/code"};
+
+  const std::string made = page_of(summary, "base");
+
+  EXPECT_THAT(made, HasSubstr("<code>math</code>"));
+  EXPECT_THAT(made, Not(HasSubstr("runs/a")));
+  EXPECT_THAT(made, HasSubstr("<h1>Task vectors against base</h1>"));
+}
+
 TEST(Page, OfNoElementsHasNoNumbers) {
   ordered_json summary = summary_of("basic", basic_row(0, {0, 0}, 0, 0), ordered_json::array());
   summary["report"]["all"]["signs"] = {

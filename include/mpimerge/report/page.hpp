@@ -12,6 +12,6 @@ namespace mpimerge::report {
 /// how to get it. Every number stands in an attribute with all its digits too. All text from files
 /// is escaped, so that names cannot be markup.
 /// Size: about 1 kB per tensor, the list of all of them ends after 10,000.
-std::string page(const Document& document);
+std::string page(Document document);
 
 }  // namespace mpimerge::report

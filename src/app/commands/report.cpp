@@ -1,6 +1,7 @@
 #include <filesystem>
 #include <string>
 #include <system_error>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -87,7 +88,7 @@ void write_page(const ReportOptions& options, const output::MergeRecord& record,
   document.job = record.job;
   const fs::path json = numbers_of(options.page);
   if (numbers == Numbers::are_written) write_summary_file(json, record.summary, kOption);
-  write_summary_file(options.page, report::page(document), kOption);
+  write_summary_file(options.page, report::page(std::move(document)), kOption);
   print_account(fmt::format("written    {}\nwritten    {}\n", options.page, json.string()));
 }
 
