@@ -310,9 +310,10 @@ Command parse_command_line(int argc, const char* const* argv) {
   CLI::App& report_command = *app.add_subcommand(
       "report", "Make a page (HTML) of what a merge did, or of what one would do");
   report_command
-      .add_option("PATH", report.path,
-                  "Output of a merge: an HDF5 file or a directory; or a job file (.yaml), which is "
-                  "run for its statistics and writes no model")
+      .add_option(
+          "PATH", report.path,
+          "Output of a merge: an HDF5 file or a directory; the JSON of --summary or of compare; or "
+          "a job file (.yaml), which is run for its statistics and writes no model")
       ->required();
   report_command
       .add_option("-o,--output", report.page,

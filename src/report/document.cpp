@@ -257,6 +257,7 @@ Document read_document(std::string_view summary, const std::string& name) {
                     file));
   }
   document.report = read_report(*report);
+  if (const auto base = root.find("base")) document.title = base->text();
   if (const auto method = root.find("method")) document.method = method->text();
   if (const auto ranks = root.find("ranks")) document.ranks = ranks->count();
   if (const auto parameters = root.find("parameters")) document.parameters = parameters->count();

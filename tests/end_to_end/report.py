@@ -202,6 +202,21 @@ def expect_refusal(context, code, words, *arguments):
     expect(not list(context.directory.glob("page.*")), "something was written")
 
 
+@cases.case("report")
+def page_of_a_comparison_shows_its_pairs(context):
+    models = [DIGITS / f"task_{task}" for task in ("plain", "rot90", "noise")]
+    context.run_well("compare", *models, "--base", DIGITS / "base", "--json", "page.json")
+    context.run_well("report", "page.json", "-o", "page.html", ranks=1)
+    page = Page((context.directory / "page.html").read_text())
+    report = json.loads((context.directory / "page.json").read_text())["report"]
+    above = [mark["value"] for mark in page.figures["cosines"] if int(mark["data-row"]) < int(mark["data-column"])]
+    same(above, report["all"]["pairs"]["cosine"], "cosines")
+    same(page.series("norms-by-layer", "task_rot90").values(),
+         [math.sqrt(sum(row["task_vectors"][1]["norm"] ** 2 for row in report["tensors"] if row["layer"] == layer))
+          for layer in range(3)], "norms")
+    expect("magnitude-by-agreement" not in page.figures, "there is a merged vector")
+
+
 @cases.case("refusals")
 def what_is_no_output_of_a_merge_is_refused(context):
     (context.directory / "notes.txt").write_text("hello")
@@ -236,6 +251,7 @@ def pages_take_the_place_of_nothing(context):
     (context.directory / "link.html").symlink_to("kept.json")
     expect_refusal(context, 5, "a link", "report", "merged", "-o", "link.html", "--overwrite")
     context.run_well("report", "merged", "-o", "kept.html", "--overwrite")
+    context.run_well("report", "kept.json", "-o", "kept.html", "--overwrite")
     expect(json.loads((context.directory / "kept.json").read_text()) == summary, "the JSON is another")
 
 

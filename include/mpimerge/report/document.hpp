@@ -90,7 +90,8 @@ struct Phase {
 };
 
 struct Document {
-  std::string title;    ///< of the page: name of the output
+  std::string
+      title;  ///< of the page: the base of a comparison; of a merge set by who knows its name
   std::string program;  ///< that merged: version
   std::string method;
   std::string job;  ///< YAML

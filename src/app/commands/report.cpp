@@ -40,6 +40,14 @@ bool is_job_name(const std::string& path) {
 
 fs::path numbers_of(const fs::path& page) { return fs::path(page).replace_extension(".json"); }
 
+bool is_summary_name(const std::string& path) { return path.ends_with(".json"); }
+
+// Whether the summary that is shown is the file where the page's numbers belong.
+bool numbers_are_there(const ReportOptions& options) {
+  std::error_code ignored;
+  return fs::equivalent(options.path, numbers_of(options.page), ignored);
+}
+
 // Before any work, which may take hours.
 void check_page(const ReportOptions& options) {
   const fs::path page = options.page;
@@ -51,7 +59,8 @@ void check_page(const ReportOptions& options) {
   for (const fs::path& file : {page, numbers_of(page)}) {
     check_summary_file(file, kOption);
     std::error_code ignored;
-    if (options.overwrite || !fs::exists(file, ignored)) continue;
+    const bool kept = file != page && numbers_are_there(options);
+    if (options.overwrite || kept || !fs::exists(file, ignored)) continue;
     throw base::Error(base::ErrorKind::output,
                       fmt::format("{}: exists; --overwrite replaces it, or give another name ({})",
                                   base::printable_path(file), kOption));
@@ -71,23 +80,23 @@ output::MergeRecord record_of(const std::string& path) {
             read_text_file(directory / output::kSummaryFile)};
   }
   if (!fs::exists(path, failed)) refuse_input(path, "there is no such file or directory");
+  if (is_summary_name(path)) return {{}, read_text_file(path)};
   if (!output::is_hdf5(path)) {
     refuse_input(path,
-                 "is not an output of mpimerge; expected an .h5 file, a directory, or a job file "
-                 "that ends in .yaml or .yml");
+                 "is not an output of mpimerge; expected an .h5 file, a directory, a summary "
+                 "(.json), or a job file (.yaml, .yml)");
   }
   open_checkpoint(path);  // proves that mpimerge wrote it, to its end
   return output::read_merge_record(path);
 }
 
-enum class Numbers { are_written, are_there };
-
-void write_page(const ReportOptions& options, const output::MergeRecord& record, Numbers numbers) {
+void write_page(const ReportOptions& options, const output::MergeRecord& record) {
   report::Document document = report::read_document(record.summary, options.path);
-  document.title = title_of(options.path);
+  if (document.title.empty()) document.title = title_of(options.path);
   document.job = record.job;
   const fs::path json = numbers_of(options.page);
-  if (numbers == Numbers::are_written) write_summary_file(json, record.summary, kOption);
+  if (!is_job_name(options.path) && !numbers_are_there(options))
+    write_summary_file(json, record.summary, kOption);
   write_summary_file(options.page, report::page(std::move(document)), kOption);
   print_account(fmt::format("written    {}\nwritten    {}\n", options.page, json.string()));
 }
@@ -102,10 +111,8 @@ int report_job(const comm::Comm& comm, const ReportOptions& options, base::Verbo
   if (code != 0) return code;
   comm::collectively(comm, "report", [&] {
     if (!comm.is_root()) return;
-    write_page(
-        options,
-        {job::parse_job_file(merge.job, merge.overrides).text, read_text_file(merge.summary)},
-        Numbers::are_there);
+    write_page(options, {job::parse_job_file(merge.job, merge.overrides).text,
+                         read_text_file(merge.summary)});
   });
   return 0;
 }
@@ -117,7 +124,7 @@ int run_report(const comm::Comm& comm, const ReportOptions& options, base::Verbo
     if (!comm.is_root()) return;
     check_page(options);
     if (is_job_name(options.path)) return;
-    write_page(options, record_of(options.path), Numbers::are_written);
+    write_page(options, record_of(options.path));
   });
   return is_job_name(options.path) ? report_job(comm, options, verbosity) : 0;
 }
