@@ -84,7 +84,7 @@ std::pair<std::size_t, base::ElementRange> TensorRanks::part_of(std::size_t numb
   return {group, base::intersect(all, plan.shards(group).shard(parts_.store.rank()))};
 }
 
-// Counts, in list_, what is asked of a stretch.
+// Counts, in list_, what is asked of a stretch: of the tile in hand, if it is made already.
 kernel::BracketCount TensorRanks::count(const BlockData& block, const Stretch& stretch,
                                         const Rank& rank, const kernel::Bracket& bracket) {
   const std::size_t elements = stretch.own.count().value();
@@ -102,13 +102,17 @@ kernel::BracketCount TensorRanks::count(const BlockData& block, const Stretch& s
       return found;
     }
   }
-  const method::Tile& tile = parts_.tiles.tile(block, stretch, parts_.tensors.models());
-  values_.resize(std::max(values_.size(), tile.elements));
-  const float* values = values_.data();
-  if (rank.model == Rank::kOwn)
+  if (tile_ == nullptr) {
+    tile_ = &parts_.tiles.tile(block, stretch, parts_.tensors.models());
+    has_values_ = false;
+  }
+  const method::Tile& tile = *tile_;
+  if (rank.model == Rank::kOwn && !has_values_) {
+    values_.resize(std::max(values_.size(), tile.elements));
     parts_.method.magnitudes(pass_, parts_.tensors.tensor(stretch.tensor), tile, values_.data());
-  else
-    values = tile.models[rank.model];
+    has_values_ = true;
+  }
+  const float* const values = rank.model == Rank::kOwn ? values_.data() : tile.models[rank.model];
   zeros_.resize(std::max(zeros_.size(), elements));
   const bool differs = rank.model != Rank::kOwn && tile.base != nullptr;
   const std::span<const float> from(differs ? tile.base + tile.own_begin : zeros_.data(), elements);
@@ -133,6 +137,7 @@ void TensorRanks::look(std::size_t number, const std::vector<Rank>& ranks, std::
     const BlockData& block = load(*each);
     for (const Stretch& stretch : parts_.tiles.stretches(block)) {
       if (stretch.tensor != number) continue;
+      tile_ = nullptr;
       for (std::size_t rank = 0; rank < ranks.size(); ++rank) {
         if (!search.wants(first + rank)) continue;
         const auto found = count(block, stretch, ranks[rank], search.bracket(first + rank));
@@ -180,6 +185,7 @@ std::uint64_t TensorRanks::sample(std::size_t number, const std::vector<Rank>& r
         parts_.rows.peek({group, {offset + base::Elements{begin}, offset + base::Elements{end}}}, 0,
                          parts_.plan.sources.size() - 1);
     for (const Stretch& stretch : parts_.tiles.stretches(block)) {
+      tile_ = nullptr;
       for (std::size_t rank = 0; rank < ranks.size(); ++rank) {
         if (ranks[rank].position == 0) continue;
         const auto all = count(block, stretch, ranks[rank], kernel::Bracket{});

@@ -77,6 +77,8 @@ class TensorRanks {
   std::vector<Shared> shared_;
   plan::Block at_;
   const BlockData* loaded_ = nullptr;
+  const method::Tile* tile_ = nullptr;  // of the stretch in hand, once it is asked for
+  bool has_values_ = false;             // values_ are the method's of this tile
   std::vector<std::uint32_t> list_;
   std::vector<float> values_;
   std::vector<float> zeros_;
