@@ -75,12 +75,14 @@ void check_inputs(const path& journal, const std::vector<output::InputFile>& bef
 }  // namespace
 
 path journal_path(const MergeOptions& options, const std::vector<std::string>& outputs) {
+  if (outputs.empty()) return {};
   if (!options.journal.empty()) return options.journal;
   return path(outputs.front()) += ".journal";
 }
 
 std::optional<output::Journal> earlier_run(const MergeOptions& options, const path& path,
                                            const output::Journal& now) {
+  if (path.empty()) return std::nullopt;
   std::error_code failed;
   const auto status = std::filesystem::symlink_status(path, failed);
   if (status.type() == std::filesystem::file_type::not_found) return std::nullopt;
@@ -136,11 +138,12 @@ Recovery::Recovery(const comm::Comm& comm, std::filesystem::path path, double in
 
 comm::Wish Recovery::wish() const {
   if (stop_signal() != 0) return comm::Wish::stop;
-  return comm_.is_root() && Clock::now() - last_ >= interval_ ? comm::Wish::save
-                                                              : comm::Wish::go_on;
+  const bool is_time = comm_.is_root() && !path_.empty() && Clock::now() - last_ >= interval_;
+  return is_time ? comm::Wish::save : comm::Wish::go_on;
 }
 
 void Recovery::save(const merge::Merge* merge, std::vector<OutputWriter>& writers) {
+  if (path_.empty()) return;
   if (merge != nullptr) {
     for (OutputWriter& writer : writers) writer.sync();
     const std::vector<std::uint64_t> numbers = merge->progress(comm_);

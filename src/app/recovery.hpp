@@ -17,12 +17,14 @@
 
 namespace mpimerge::app {
 
-/// Local. The journal's place: what the options say, else beside the first output.
+/// Local. The journal's place: what the options say, else beside the first output. Empty where there
+/// is no output: nothing could be gone on with.
 std::filesystem::path journal_path(const MergeOptions& options,
                                    const std::vector<std::string>& outputs);
 
 /// Local. What stands of an earlier run of this merge.
 /// @param now  this merge: program, job, inputs
+/// @param path  empty: of a merge without a journal
 /// @return nothing where there is no journal, or the merge is to begin anew (`--overwrite`)
 /// Errors: Error{output}: there is a journal but no `--resume`; it is damaged, or of another version;
 /// Error{job}, Error{input}: it is of another job, or an input has changed since.
@@ -38,6 +40,7 @@ void remove_journal(const std::filesystem::path& path);
 class Recovery {
  public:
   /// Local. Keeps references to `comm` and, from `begin` on, to the others.
+  /// @param path     empty: no journal is kept
   /// @param journal  on rank 0: of this merge, with what earlier runs finished
   Recovery(const comm::Comm& comm, std::filesystem::path path, double interval_seconds,
            output::Journal journal);
@@ -46,6 +49,7 @@ class Recovery {
   [[nodiscard]] comm::Wish wish() const;
 
   /// Collective. Writes down what `merge` knows and what lies in `writers`, after syncing them.
+  /// Nothing where no journal is kept.
   /// @param merge  null before it knows its thresholds: a later run begins anew then
   /// Errors: AgreedError{output}, {resources}.
   void save(const merge::Merge* merge, std::vector<OutputWriter>& writers);
@@ -62,7 +66,9 @@ class Recovery {
 
   /// Local, on rank 0, at the end.
   /// Errors: Error{output}.
-  void remove() { remove_journal(path_); }
+  void remove() {
+    if (!path_.empty()) remove_journal(path_);
+  }
 
  private:
   using Clock = std::chrono::steady_clock;

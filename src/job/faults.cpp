@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <set>
 #include <span>
+#include <string>
 #include <tuple>
 #include <utility>
 
@@ -33,6 +35,8 @@ void Faults::throw_if_any() const {
   std::ranges::stable_sort(sorted, std::less{}, [](const Fault& fault) {
     return std::tuple(fault.place.set, fault.place.line);
   });
+  std::set<std::string> texts;
+  std::erase_if(sorted, [&](const Fault& fault) { return !texts.insert(fault.text).second; });
   const std::size_t told = std::min(sorted.size(), kMostFaultsTold);
   std::string text;
   for (const Fault& fault : std::span(sorted).first(told))

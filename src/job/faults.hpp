@@ -26,8 +26,11 @@ class Faults {
   /// Local. Notes a fault. `key` is the dotted path of the key, empty for the file as a whole.
   void add(Place place, std::string_view key, std::string_view message);
 
+  /// Local. Whether more were noted than anybody will be told.
+  [[nodiscard]] bool are_too_many() const noexcept { return faults_.size() > kMostFaultsTold; }
+
   /// Local. Throws Error{job} with one line per fault, those of the file first and by line, up to
-  /// kMostFaultsTold, or returns.
+  /// kMostFaultsTold, or returns. What was noted several times, for the points of a sweep, counts once.
   void throw_if_any() const;
 
  private:

@@ -11,8 +11,10 @@
 #include "mpimerge/base/file_descriptor.hpp"
 #include "mpimerge/base/narrow.hpp"
 #include "mpimerge/base/text.hpp"
+#include "mpimerge/job/sweep.hpp"
 
 #include "job/faults.hpp"
+#include "job/grid.hpp"
 #include "job/schema.hpp"
 #include "job/set_override.hpp"
 #include "job/tree.hpp"
@@ -55,35 +57,100 @@ Node read_root(std::string_view yaml, Faults& faults) {
   return root;
 }
 
-}  // namespace
+// What a job file or text asks for, before it is anything's meaning.
+struct Tree {
+  Node root;
+  bool is_changed;  // by some `--set`
+};
 
-Job parse_job_file(const std::filesystem::path& file, const std::vector<std::string>& overrides) {
-  std::string text;
+Tree read_tree_with(std::string_view yaml, const std::vector<SetOverride>& sets, Faults& faults) {
+  Tree tree{read_root(yaml, faults), !sets.empty()};
+  for (std::size_t i = 0; i < sets.size(); ++i)
+    apply(sets[i], base::narrow<int>(i), tree.root, faults);
+  return tree;
+}
+
+std::vector<SetOverride> parse_sets(const std::vector<std::string>& overrides) {
+  std::vector<SetOverride> sets;
+  for (const std::string& text : overrides) sets.push_back(parse_set_override(text));
+  return sets;
+}
+
+Faults faults_of(const std::filesystem::path& file, const std::vector<SetOverride>& sets) {
+  std::vector<std::string> keys;
+  for (const SetOverride& set : sets) keys.push_back(set.key);
+  return {base::printable_path(file), std::move(keys)};
+}
+
+std::string read_job_text(const std::filesystem::path& file) {
   try {
-    text = read_text(file);
+    return read_text(file);
   } catch (const base::Error& error) {
     if (error.kind() != base::ErrorKind::input) throw;
     throw base::Error(base::ErrorKind::job, fmt::format("job file {}", error.what()));
   }
-  return parse_job(text, file, overrides);
+}
+
+// Of all points together: each has the whole job, with its values.
+constexpr std::size_t kMostTextOfPoints = std::size_t{64} << 20;
+
+}  // namespace
+
+Job parse_job_file(const std::filesystem::path& file, const std::vector<std::string>& overrides) {
+  return parse_job(read_job_text(file), file, overrides);
 }
 
 Job parse_job(std::string_view yaml, const std::filesystem::path& file,
               const std::vector<std::string>& overrides) {
-  std::vector<SetOverride> sets;
-  std::vector<std::string> set_keys;
-  for (const std::string& text : overrides) {
-    sets.push_back(parse_set_override(text));
-    set_keys.push_back(sets.back().key);
-  }
-  Faults faults(base::printable_path(file), std::move(set_keys));
-  Node root = read_root(yaml, faults);
-  for (std::size_t i = 0; i < sets.size(); ++i) apply(sets[i], base::narrow<int>(i), root, faults);
-  Job job = read_job(root, file.parent_path(), faults);
+  const std::vector<SetOverride> sets = parse_sets(overrides);
+  Faults faults = faults_of(file, sets);
+  const Tree tree = read_tree_with(yaml, sets, faults);
+  Job job = read_job(tree.root, file.parent_path(), faults);
   faults.throw_if_any();
   job.file = file.string();
-  job.text = sets.empty() ? std::string(yaml) : write_tree(root);
+  job.text = tree.is_changed ? write_tree(tree.root) : std::string(yaml);
   return job;
+}
+
+Sweep parse_sweep_file(const std::filesystem::path& file,
+                       const std::vector<std::string>& overrides) {
+  return parse_sweep(read_job_text(file), file, overrides);
+}
+
+Sweep parse_sweep(std::string_view yaml, const std::filesystem::path& file,
+                  const std::vector<std::string>& overrides) {
+  const std::vector<SetOverride> sets = parse_sets(overrides);
+  Faults faults = faults_of(file, sets);
+  Tree tree = read_tree_with(yaml, sets, faults);
+  const std::string text = tree.is_changed ? write_tree(tree.root) : std::string(yaml);
+  const Grid grid(tree.root, faults);
+  Sweep sweep;
+  sweep.keys = grid.keys();
+  std::size_t points = grid.points();
+  if (points > 1 && points * write_tree(tree.root).size() > kMostTextOfPoints) {
+    faults.add({1, -1}, "sweep", fmt::format("the job is too long for {} points", points));
+    points = 1;
+  }
+  for (std::size_t point = 0; point < points; ++point) {
+    Node root = tree.root;
+    grid.apply(point, root, faults);
+    Job job = read_job(root, file.parent_path(), faults);
+    if (faults.are_too_many()) break;
+    job.file = file.string();
+    job.text = sweep.is_sweep() ? write_tree(root) : text;
+    sweep.points.push_back({grid.values(point), std::move(job)});
+  }
+  faults.throw_if_any();
+  sweep.job = sweep.points.front().job;
+  sweep.job.text = text;
+  return sweep;
+}
+
+std::string Sweep::label(std::size_t point) const {
+  std::string label;
+  for (std::size_t key = 0; key < keys.size(); ++key)
+    label += fmt::format("-{}-{}", keys[key], points[point].values[key]);
+  return label;
 }
 
 }  // namespace mpimerge::job

@@ -171,6 +171,7 @@ class JobReader {
     inputs_.claim("base_model", job_.base_path);
     read_outputs();
     read_output_hints();
+    root_.refuse({"sweep"}, "not one merge but several; expected a job without sweep");
     root_.refuse({"modules"}, "not supported by this version; list whole models under `models`");
     root_.refuse({"experts", "shared_experts", "gate_mode"},
                  "not supported by this version, which makes no mixture of experts");
@@ -433,11 +434,20 @@ class JobReader {
   void read_outputs() {
     const auto value = root_.find("output");
     if (!value) return;
-    constexpr std::string_view kExpected = "a path, or a list of paths";
-    if (value->node().kind != Node::Kind::list) return read_output(*value, kExpected);
+    constexpr std::string_view kExpected = "a path, a list of paths, or none";
+    if (value->node().kind != Node::Kind::list) {
+      job_.writes_nothing = value->node().text == "none";
+      if (!job_.writes_nothing) read_output(*value, kExpected);
+      return;
+    }
     const auto outputs = value->items(kExpected);
     if (!outputs) return;
-    for (const Value& output : *outputs) read_output(output, "a path");
+    for (const Value& output : *outputs) {
+      if (output.node().text == "none")
+        output.fault_expected("a path", "`output: none` stands alone, and ./none is a file");
+      else
+        read_output(output, "a path");
+    }
   }
 
   void read_output(const Value& value, std::string_view expected) {

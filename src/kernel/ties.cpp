@@ -168,6 +168,7 @@ HWY_INLINE FloatVector finish(const TiesRule& rule, FloatVector base, FloatVecto
       value = hn::Div(value, hn::IfThenElse(hn::Eq(weight, zero), one, weight));
   }
   if constexpr (kKind != Kind::unit) value = hn::IfThenElse(hn::IsNaN(sum), sum, value);
+  if (rule.gives_vector) return value;
   // Two roundings, no fused multiply-add: the published arithmetic.
   return hn::Add(base, hn::Mul(hn::Set(kFloats, rule.lambda), value));
 }
@@ -319,6 +320,32 @@ TiesCounts merge_f32(const TiesRule& rule, bool unit_weights, const TaskGroup& g
   return merge_as<LoadF32>(rule, unit_weights, group, scratch, base, merged, elements);
 }
 
+// `elements` is a multiple of whole vectors.
+template <class Load>
+void move_as(const std::byte* base, float lambda, const float* vector, float* merged,
+             std::size_t elements) {
+  const FloatVector scale = hn::Set(kFloats, lambda);
+  for (std::size_t i = 0; i < elements; i += hn::Lanes(kFloats)) {
+    const FloatVector scaled = hn::Mul(scale, hn::LoadU(kFloats, vector + i));
+    hn::StoreU(hn::Add(Load::at(base, i), scaled), kFloats, merged + i);
+  }
+}
+
+void move_bf16(const std::byte* base, float lambda, const float* vector, float* merged,
+               std::size_t elements) {
+  move_as<LoadBf16>(base, lambda, vector, merged, elements);
+}
+
+void move_f16(const std::byte* base, float lambda, const float* vector, float* merged,
+              std::size_t elements) {
+  move_as<LoadF16>(base, lambda, vector, merged, elements);
+}
+
+void move_f32(const std::byte* base, float lambda, const float* vector, float* merged,
+              std::size_t elements) {
+  move_as<LoadF32>(base, lambda, vector, merged, elements);
+}
+
 }  // namespace
 }  // namespace HWY_NAMESPACE
 }  // namespace mpimerge::kernel
@@ -331,6 +358,9 @@ namespace {
 HWY_EXPORT(merge_bf16);
 HWY_EXPORT(merge_f16);
 HWY_EXPORT(merge_f32);
+HWY_EXPORT(move_bf16);
+HWY_EXPORT(move_f16);
+HWY_EXPORT(move_f32);
 
 // Pairs of whole vectors of every processor: 2 × 2,048 bits.
 constexpr std::size_t kWhole = 128;
@@ -415,6 +445,17 @@ TiesCounts merge_elements(const TiesRule& rule, base::Dtype dtype, const std::by
   return counts;
 }
 
+void move_whole(base::Dtype dtype, const std::byte* base, float lambda, const float* vector,
+                float* merged, std::size_t elements) {
+  switch (dtype) {
+    case base::Dtype::bf16:
+      return HWY_DYNAMIC_DISPATCH(move_bf16)(base, lambda, vector, merged, elements);
+    case base::Dtype::f16:
+      return HWY_DYNAMIC_DISPATCH(move_f16)(base, lambda, vector, merged, elements);
+    default: return HWY_DYNAMIC_DISPATCH(move_f32)(base, lambda, vector, merged, elements);
+  }
+}
+
 }  // namespace
 
 TiesCounts& operator+=(TiesCounts& total, const TiesCounts& part) noexcept {
@@ -434,6 +475,21 @@ TiesCounts merge_tile(const TiesRule& rule, base::Dtype dtype, std::span<const s
                       std::span<TiesTask> tasks, TiesScratch& scratch, std::span<float> merged) {
   if (merged.empty()) return {};
   return merge_elements(rule, dtype, base.data(), tasks, scratch, merged.data(), merged.size());
+}
+
+void move_base(base::Dtype dtype, std::span<const std::byte> base, float lambda,
+               std::span<const float> vector, std::span<float> merged) {
+  const std::size_t whole = merged.size() / kWhole * kWhole;
+  move_whole(dtype, base.data(), lambda, vector.data(), merged.data(), whole);
+  const std::size_t rest = merged.size() - whole;
+  if (rest == 0) return;
+  const std::size_t element = base::element_bytes(dtype).value();
+  std::array<std::byte, kWhole * sizeof(float)> filled_base{};
+  std::array<float, kWhole> filled{};
+  std::memcpy(filled_base.data(), base.data() + whole * element, rest * element);
+  std::copy_n(vector.begin() + static_cast<std::ptrdiff_t>(whole), rest, filled.begin());
+  move_whole(dtype, filled_base.data(), lambda, filled.data(), filled.data(), kWhole);
+  std::copy_n(filled.begin(), rest, merged.begin() + static_cast<std::ptrdiff_t>(whole));
 }
 
 std::int64_t count_signs(base::Dtype dtype, std::span<const std::byte> base,

@@ -126,6 +126,8 @@ BlockStore::BlockStore(const plan::Plan& plan, const plan::ReadPlan& reads, std:
 const BlockData& BlockStore::load(const plan::Block& block) {
   const std::pair key(block.group, block.range.begin.value());
   if (const auto kept = kept_.find(key); kept != kept_.end()) return kept->second;
+  if (holds_ && passing_is_whole_ && passing_.group == block.group && passing_.range == block.range)
+    return passing_;
   Layout layout = lay_out(block, 0, plan_.sources.size() - 1);
   const std::size_t needed = plan::memory_bytes(plan_, block).value();
   if (keeps_ && plan_.merges(block.group) && needed <= capacity_ - filled_) {
@@ -137,14 +139,17 @@ const BlockData& BlockStore::load(const plan::Block& block) {
     filled_ += needed;
     return kept_.emplace(key, std::move(layout.data)).first->second;
   }
+  passing_is_whole_ = false;  // should the read fail
   read(layout, passing(layout.bytes));
   passing_ = std::move(layout.data);
+  passing_is_whole_ = true;
   return passing_;
 }
 
 const BlockData& BlockStore::peek(const plan::Block& block, std::size_t first_task,
                                   std::size_t last_task) {
   Layout layout = lay_out(block, first_task, last_task);
+  passing_is_whole_ = false;
   read(layout, passing(layout.bytes));
   passing_ = std::move(layout.data);
   return passing_;

@@ -39,7 +39,9 @@ class MethodMerge final : public Merge {
   [[nodiscard]] bool restore(const std::vector<std::uint64_t>& progress, bool counts) override;
   void merge_chunk(std::size_t group, base::ElementRange chunk, std::span<std::byte> out) override;
   [[nodiscard]] bool settle(const comm::Comm& comm) override;
-  [[nodiscard]] std::span<const TaskTrim> trims() const override { return trims_; }
+  [[nodiscard]] std::span<const TaskTrim> trims(std::size_t /*point*/ = 0) const override {
+    return trims_;
+  }
 
  private:
   using TensorSums = std::vector<method::ExactSum>;

@@ -45,16 +45,31 @@ double density_of(const job::Job& job, std::size_t task) { return number_of(job,
 kernel::TiesRule rule_of(const job::Job& job) {
   kernel::TiesRule rule;
   rule.disjoint = disjoint_of(job.rules.aggregate);
-  rule.lambda = static_cast<float>(job::constant(job, "lambda").value_or(1));
   rule.may_have_nan = job.nan == job::NanPolicy::allow;
   return rule;
 }
 
-std::vector<std::uint64_t> positions(const plan::Plan& plan, const job::Job& job) {
-  std::vector<std::uint64_t> list;
-  for (std::size_t task = 0; task < job.tasks.size(); ++task)
-    list.push_back(plan.merged.value() - plan::trim_rank(plan.merged, density_of(job, task)));
+std::uint64_t position_of(const plan::Plan& plan, const job::Job& job, std::size_t task) {
+  return plan.merged.value() - plan::trim_rank(plan.merged, density_of(job, task));
+}
+
+// All thresholds that some point needs, by task.
+std::vector<select::Sought> sought_by(const plan::Plan& plan, std::span<const job::Job> points) {
+  std::vector<select::Sought> list;
+  for (std::size_t task = 0; task < points.front().tasks.size(); ++task) {
+    const auto first = static_cast<std::ptrdiff_t>(list.size());
+    for (const job::Job& job : points) {
+      const select::Sought sought{task, position_of(plan, job, task)};
+      if (std::find(list.begin() + first, list.end(), sought) == list.end()) list.push_back(sought);
+    }
+  }
   return list;
+}
+
+std::vector<std::uint64_t> positions_of(const std::vector<select::Sought>& sought) {
+  std::vector<std::uint64_t> positions;
+  for (const select::Sought& each : sought) positions.push_back(each.position);
+  return positions;
 }
 
 // The kernels of a tile know these; others are widened first.
@@ -62,41 +77,78 @@ bool merges_directly(base::Dtype dtype) {
   return dtype == base::Dtype::bf16 || dtype == base::Dtype::f16 || dtype == base::Dtype::f32;
 }
 
+kernel::TiesCounts counts_from(std::span<const std::uint64_t> numbers) {
+  return {numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5]};
+}
+
 int sign_of(std::int64_t difference) { return difference > 0 ? 1 : difference < 0 ? -1 : 0; }
 
 }  // namespace
 
-plan::PassOptions ties_passes(const plan::Plan& plan, const job::Job& job) {
+plan::PassOptions ties_passes(const plan::Plan& plan, std::span<const job::Job> points) {
   plan::PassOptions options;
-  const std::vector<std::uint64_t> sought = positions(plan, job);
-  options.trims = std::any_of(sought.begin(), sought.end(), [](std::uint64_t n) { return n > 0; });
+  const job::Job& job = points.front();
+  const std::vector<select::Sought> sought = sought_by(plan, points);
+  options.trims = std::any_of(sought.begin(), sought.end(),
+                              [](const select::Sought& each) { return each.position > 0; });
   options.selects = options.trims || job.nan == job::NanPolicy::error;
   options.needs_sign = job.rules.sign_tie == method::SignTie::majority;
   return options;
 }
 
-TiesMerge::TiesMerge(const plan::Plan& plan, const plan::ReadPlan& reads, const job::Job& job,
-                     BlockStore& store)
+TiesMerge::TiesMerge(const plan::Plan& plan, const plan::ReadPlan& reads,
+                     std::span<const job::Job> points, BlockStore& store)
     : plan_(plan),
       reads_(reads),
-      job_(job),
       store_(store),
-      passes_(ties_passes(plan, job)),
-      check_values_(job.nan == job::NanPolicy::error),
-      rule_(rule_of(job)),
-      search_(plan.merged.value(), positions(plan, job), reads.magnitudes),
-      trims_(job.tasks.size()),
-      final_sign_(!passes_.needs_sign),
+      passes_(ties_passes(plan, points)),
+      check_values_(points.front().nan == job::NanPolicy::error),
+      tasks_(points.front().tasks.size()),
+      sought_(sought_by(plan, points)),
+      search_(std::vector(sought_.size(), plan.merged.value()), positions_of(sought_),
+              reads.magnitudes),
       base_tile_(kTile),
       merged_tile_(kTile),
       task_tiles_(kTile),
       list_(kTile + kernel::kListPadding),
-      tile_tasks_(job.tasks.size()),
+      tile_tasks_(tasks_),
       scratch_(kTile) {
-  for (std::size_t task = 0; task < trims_.size(); ++task)
-    weights_.push_back(static_cast<float>(number_of(job, "weight", task)));
-  for (std::size_t task = 0; task < trims_.size(); ++task)
-    trims_[task].trim_rank = plan::trim_rank(plan.merged, density_of(job, task));
+  for (std::size_t task = 0, place = 0; task <= tasks_; ++task) {
+    while (place < sought_.size() && sought_[place].task < task) ++place;
+    first_sought_.push_back(place);
+  }
+  for (const job::Job& job : points) add_point(job);
+  if (points_.size() > 1) moved_tile_.resize(kTile);
+}
+
+void TiesMerge::add_point(const job::Job& job) {
+  Election election;
+  for (std::size_t task = 0; task < tasks_; ++task) {
+    const select::Sought sought{task, position_of(plan_, job, task)};
+    const auto place = std::find(sought_.begin(), sought_.end(), sought) - sought_.begin();
+    election.sought.push_back(static_cast<std::size_t>(place));
+    election.weights.push_back(static_cast<float>(number_of(job, "weight", task)));
+  }
+  const auto known = std::find_if(elections_.begin(), elections_.end(), [&](const Election& other) {
+    return other.sought == election.sought && other.weights == election.weights;
+  });
+  const auto number = static_cast<std::size_t>(known - elections_.begin());
+  if (known == elections_.end()) {
+    election.trims.resize(tasks_);
+    election.kept.resize(tasks_);
+    for (std::size_t task = 0; task < tasks_; ++task)
+      election.trims[task].trim_rank = plan::trim_rank(plan_.merged, density_of(job, task));
+    election.rule = rule_of(job);
+    election.final_sign = !passes_.needs_sign;
+    elections_.push_back(std::move(election));
+  }
+  const auto lambda = static_cast<float>(job::constant(job, "lambda").value_or(1));
+  Election& joined = elections_[number];
+  joined.points.push_back(points_.size());
+  // The kernel takes the last step itself where there is only one.
+  joined.rule.lambda = lambda;
+  joined.rule.gives_vector = joined.points.size() > 1;
+  points_.push_back({number, lambda});
 }
 
 std::vector<Step> TiesMerge::steps(const plan::Traffic& traffic) {
@@ -122,13 +174,20 @@ void TiesMerge::sample(const comm::Comm& comm) {
   comm::collectively(comm, "sample", [&] {
     for (const plan::Block& block : blocks) store_.read_ahead(block);
   });
-  for (std::size_t first = 0; first < trims_.size(); first += plan::kTasksPerSample)
-    sample_brackets(comm, blocks, first, std::min(first + plan::kTasksPerSample, trims_.size()));
+  std::vector<std::uint32_t> guesses;
+  for (std::size_t first = 0; first < tasks_; first += plan::kTasksPerSample) {
+    const std::size_t last = std::min(first + plan::kTasksPerSample, tasks_);
+    const std::vector<std::uint32_t> of_tasks = sample_brackets(comm, blocks, first, last);
+    guesses.insert(guesses.end(), of_tasks.begin(), of_tasks.end());
+  }
+  take_thresholds(guesses);
 }
 
-// Collective. The brackets of the tasks [first_task, last_task).
-void TiesMerge::sample_brackets(const comm::Comm& comm, const std::vector<plan::Block>& blocks,
-                                std::size_t first_task, std::size_t last_task) {
+// Collective. The brackets of the tasks [first_task, last_task), and about which threshold each is.
+std::vector<std::uint32_t> TiesMerge::sample_brackets(const comm::Comm& comm,
+                                                      const std::vector<plan::Block>& blocks,
+                                                      std::size_t first_task,
+                                                      std::size_t last_task) {
   select::BracketSample sample(last_task - first_task);
   comm::collectively(comm, "sample", [&] {
     for (const plan::Block& block : blocks) {
@@ -142,34 +201,54 @@ void TiesMerge::sample_brackets(const comm::Comm& comm, const std::vector<plan::
       });
     }
   });
-  std::vector<std::uint64_t> wanted = positions(plan_, job_);
-  wanted = {wanted.begin() + static_cast<std::ptrdiff_t>(first_task),
-            wanted.begin() + static_cast<std::ptrdiff_t>(last_task)};
+  const std::size_t first = first_sought_[first_task];
+  std::vector<select::Sought> wanted;
+  for (std::size_t place = first; place < first_sought_[last_task]; ++place)
+    wanted.push_back({sought_[place].task - first_task, sought_[place].position});
   const std::vector<select::BracketGuess> guesses =
       sample.brackets(comm, plan_.merged.value(), wanted, blocks.size());
-  for (std::size_t task = first_task; task < last_task; ++task) {
-    search_.narrow(task, guesses[task - first_task].bracket);
-    if (wanted[task - first_task] > 0)
-      trims_[task].threshold_bits = guesses[task - first_task].threshold;
+  std::vector<std::uint32_t> thresholds;
+  for (std::size_t number = 0; number < guesses.size(); ++number) {
+    search_.narrow(first + number, guesses[number].bracket);
+    thresholds.push_back(wanted[number].position > 0 ? guesses[number].threshold : 0);
   }
+  return thresholds;
 }
 
 bool TiesMerge::select(const comm::Comm& comm, const Progress& progress, const AskWish& wish) {
-  signs_ = 0;
+  for (Election& election : elections_) election.signs = 0;
   while (check_values_ || !search_.done()) {
     if (!look_at_shard(comm, progress, wish)) return false;
     check_values_ = false;
-    if (counts_signs_) {
-      comm::all_reduce_sum(comm, std::span<std::int64_t>(&signs_, 1));
-      rule_.cancelled_sign = sign_of(signs_);
-      counts_signs_ = false;
-    }
+    settle_guesses(comm);
     search_.advance(comm);
   }
   const std::vector<std::uint32_t> thresholds = search_.thresholds();
-  for (std::size_t task = 0; task < trims_.size(); ++task)
-    trims_[task].threshold_bits = thresholds[task];
+  take_thresholds(thresholds);
   return true;
+}
+
+// Collective. The majority signs that `select` has counted.
+void TiesMerge::settle_guesses(const comm::Comm& comm) {
+  std::vector<std::int64_t> signs;
+  for (const Election& election : elections_) {
+    if (election.counts_signs) signs.push_back(election.signs);
+  }
+  if (signs.empty()) return;
+  comm::all_reduce_sum(comm, std::span<std::int64_t>(signs));
+  auto next = signs.begin();
+  for (Election& election : elections_) {
+    if (!election.counts_signs) continue;
+    election.rule.cancelled_sign = sign_of(*next++);
+    election.counts_signs = false;
+  }
+}
+
+void TiesMerge::take_thresholds(std::span<const std::uint32_t> bits) {
+  for (Election& election : elections_) {
+    for (std::size_t task = 0; task < tasks_; ++task)
+      election.trims[task].threshold_bits = bits[election.sought[task]];
+  }
 }
 
 // Collective. Shows the selection every value of the shard, if it asks for any; false: stopped.
@@ -194,16 +273,28 @@ bool TiesMerge::look_at_shard(const comm::Comm& comm, const Progress& progress,
 }
 
 void TiesMerge::select_tile(const BlockData& block, const Tile& tile) {
-  for (std::size_t task = 0; task < trims_.size(); ++task) {
-    if (!search_.wants(task) && !check_values_) continue;
+  for (std::size_t task = 0; task < tasks_; ++task) {
+    bool is_checked = !check_values_;
+    const auto count = [&](const kernel::Bracket& bracket) {
+      const kernel::BracketCount found = count_bracket(block, tile, task, bracket);
+      if (!is_checked && found.largest >= kInfinityBits) refuse_non_finite(block, tile, task);
+      is_checked = true;
+      return found;
+    };
+    for (std::size_t place = first_sought_[task]; place < first_sought_[task + 1]; ++place) {
+      if (!search_.wants(place)) continue;
+      const kernel::BracketCount found = count(search_.bracket(place));
+      search_.add(place, found, std::span(list_).first(found.listed));
+    }
     // A task that nothing is asked of is only looked at for its largest value.
     constexpr kernel::Bracket kAboveAll{kernel::Bracket::kEnd - 1, kernel::Bracket::kEnd, {}, 0};
-    const kernel::Bracket& bracket = search_.wants(task) ? search_.bracket(task) : kAboveAll;
-    const kernel::BracketCount count = count_bracket(block, tile, task, bracket);
-    if (check_values_ && count.largest >= kInfinityBits) refuse_non_finite(block, tile, task);
-    search_.add(task, count, std::span(list_).first(count.listed));
+    if (!is_checked) count(kAboveAll);
   }
-  if (counts_signs_) signs_ += tile_signs(block, tile);
+  if (std::ranges::none_of(elections_, &Election::counts_signs)) return;
+  const Shared shared = share(block, tile);
+  for (Election& election : elections_) {
+    if (election.counts_signs) election.signs += tile_signs(shared, election);
+  }
 }
 
 // Counts and lists, in list_, a task's magnitudes. Values of unlike types are widened first.
@@ -223,21 +314,33 @@ kernel::BracketCount TiesMerge::count_bracket(const BlockData& block, const Tile
 // whether that can be trusted: the blocks' differences say how far chance may have led.
 void TiesMerge::guess_sign(const comm::Comm& comm) {
   if (!passes_.needs_sign) return;
-  std::array<std::int64_t, 2> sums{};  // of the blocks' differences, and of their squares
+  // Of each election: of the blocks' differences, and of their squares.
+  std::vector<std::int64_t> sums(2 * elections_.size());
   comm::collectively(comm, "sample", [&] {
+    std::vector<std::int64_t> of_block(elections_.size());
     for (const plan::Block& block : plan::sample_blocks(plan_, store_.rank())) {
-      const BlockData& data = store_.peek(block, 0, trims_.size());
-      std::int64_t of_block = 0;
-      each_tile(data, [&](const Tile& tile) { of_block += tile_signs(data, tile); });
-      sums[0] += of_block;
-      sums[1] += of_block * of_block;
+      const BlockData& data = store_.peek(block, 0, tasks_);
+      std::fill(of_block.begin(), of_block.end(), 0);
+      each_tile(data, [&](const Tile& tile) {
+        const Shared shared = share(data, tile);
+        for (std::size_t number = 0; number < elections_.size(); ++number)
+          of_block[number] += tile_signs(shared, elections_[number]);
+      });
+      for (std::size_t number = 0; number < elections_.size(); ++number) {
+        sums[2 * number] += of_block[number];
+        sums[2 * number + 1] += of_block[number] * of_block[number];
+      }
     }
   });
   comm::all_reduce_sum(comm, std::span<std::int64_t>(sums));
-  rule_.cancelled_sign = sign_of(sums[0]);
   constexpr double kStandardDeviations = 5;
-  counts_signs_ = std::abs(static_cast<double>(sums[0])) <
-                  kStandardDeviations * std::sqrt(static_cast<double>(sums[1]));
+  for (std::size_t number = 0; number < elections_.size(); ++number) {
+    const std::int64_t sum = sums[2 * number];
+    elections_[number].rule.cancelled_sign = sign_of(sum);
+    elections_[number].counts_signs =
+        std::abs(static_cast<double>(sum)) <
+        kStandardDeviations * std::sqrt(static_cast<double>(sums[2 * number + 1]));
+  }
 }
 
 void TiesMerge::merge_chunk(std::size_t group, base::ElementRange chunk, std::span<std::byte> out) {
@@ -248,18 +351,37 @@ void TiesMerge::merge_chunk(std::size_t group, base::ElementRange chunk, std::sp
   }
 }
 
+// @param out  of all points: each has the chunk that begins at `chunk_begin`
 void TiesMerge::merge_block(const BlockData& block, base::Elements chunk_begin,
                             std::span<std::byte> out) {
   const base::Dtype out_type = plan_.groups[block.group].dtype;
   const std::size_t out_bytes = base::element_bytes(out_type).value();
+  const std::size_t of_point = out.size() / points_.size();
   const std::size_t block_begin = (block.range.begin - chunk_begin).value();
-  copy_unmerged(plan_, block, out.subspan(block_begin * out_bytes));
+  for (std::size_t point = 0; point < points_.size(); ++point)
+    copy_unmerged(plan_, block, out.subspan(point * of_point + block_begin * out_bytes));
   each_tile(block, [&](const Tile& tile) {
-    merge_tile(block, tile);
-    const std::span<const float> merged = std::span(merged_tile_).first(tile.elements);
+    const Shared shared = share(block, tile);
     const std::size_t first =
         block_begin + block.segments[tile.segment].chunk_offset.value() + tile.begin;
-    kernel::from_f32(out_type, merged, out.subspan(first * out_bytes, merged.size() * out_bytes));
+    const auto put = [&](std::size_t point, std::span<const float> merged) {
+      kernel::from_f32(
+          out_type, merged,
+          out.subspan(point * of_point + first * out_bytes, merged.size() * out_bytes));
+    };
+    const std::span<float> merged = std::span(merged_tile_).first(tile.elements);
+    for (Election& election : elections_) {
+      elect_tile(election, shared, merged);
+      if (!election.rule.gives_vector) {
+        put(election.points.front(), merged);
+        continue;
+      }
+      const std::span<float> moved = std::span(moved_tile_).first(tile.elements);
+      for (const std::size_t point : election.points) {
+        kernel::move_base(shared.dtype, shared.base, points_[point].lambda, merged, moved);
+        put(point, moved);
+      }
+    }
   });
 }
 
@@ -268,14 +390,11 @@ void TiesMerge::merge_block(const BlockData& block, base::Elements chunk_begin,
 TiesMerge::Shared TiesMerge::share(const BlockData& block, const Tile& tile) {
   const base::Dtype dtype = dtype_of(block, tile, 0);
   bool direct = merges_directly(dtype);
-  for (std::size_t task = 0; task < trims_.size(); ++task)
+  for (std::size_t task = 0; task < tasks_; ++task)
     direct = direct && dtype_of(block, tile, task + 1) == dtype;
-  if (!direct) task_tiles_.resize(trims_.size() * kTile);
-  for (std::size_t task = 0; task < trims_.size(); ++task) {
+  if (!direct) task_tiles_.resize(tasks_ * kTile);
+  for (std::size_t task = 0; task < tasks_; ++task) {
     kernel::TiesTask& part = tile_tasks_[task];
-    part.threshold = trims_[task].threshold_bits;
-    part.weight = weights_[task];
-    part.kept = 0;
     part.values = raw(block, tile, task + 1).data();
     if (direct) continue;
     const auto widened = std::span(task_tiles_).subspan(task * kTile, tile.elements);
@@ -283,86 +402,122 @@ TiesMerge::Shared TiesMerge::share(const BlockData& block, const Tile& tile) {
     part.values = reinterpret_cast<const std::byte*>(widened.data());
   }
   if (direct) return {dtype, raw(block, tile, 0)};
-  return {base::Dtype::f32, std::as_bytes(widen(block, tile, 0, merged_tile_))};
+  return {base::Dtype::f32, std::as_bytes(widen(block, tile, 0, base_tile_))};
 }
 
-// Leaves the merged parameters in merged_tile_.
-void TiesMerge::merge_tile(const BlockData& block, const Tile& tile) {
-  const Shared shared = share(block, tile);
-  counts_ += kernel::merge_tile(rule_, shared.dtype, shared.base, tile_tasks_, scratch_,
-                                std::span(merged_tile_).first(tile.elements));
-  for (std::size_t task = 0; task < trims_.size(); ++task)
-    trims_[task].kept += tile_tasks_[task].kept;
+// Tells the tasks of a tile what an election makes of them.
+void TiesMerge::prepare(const Election& election) {
+  for (std::size_t task = 0; task < tasks_; ++task) {
+    tile_tasks_[task].threshold = election.trims[task].threshold_bits;
+    tile_tasks_[task].weight = election.weights[task];
+    tile_tasks_[task].kept = 0;
+  }
 }
 
-std::int64_t TiesMerge::tile_signs(const BlockData& block, const Tile& tile) {
-  const Shared shared = share(block, tile);
+void TiesMerge::elect_tile(Election& election, const Shared& shared, std::span<float> merged) {
+  prepare(election);
+  election.counts +=
+      kernel::merge_tile(election.rule, shared.dtype, shared.base, tile_tasks_, scratch_, merged);
+  for (std::size_t task = 0; task < tasks_; ++task) election.kept[task] += tile_tasks_[task].kept;
+}
+
+std::int64_t TiesMerge::tile_signs(const Shared& shared, const Election& election) {
+  prepare(election);
   return kernel::count_signs(shared.dtype, shared.base, tile_tasks_, scratch_);
 }
 
-// Collective. The counts of everything merged: kCounts, then what each task kept.
+// Collective. The counts of everything merged: of each election kCounts, then what each task kept.
 std::vector<std::uint64_t> TiesMerge::counts_of_all(const comm::Comm& comm) const {
-  std::vector<std::uint64_t> totals{counts_.positive,
-                                    counts_.negative,
-                                    counts_.cancelled,
-                                    counts_.untouched,
-                                    counts_.conflicts_before_trim,
-                                    counts_.conflicts_after_trim};
-  for (const TaskTrim& trim : trims_) totals.push_back(trim.kept);
+  std::vector<std::uint64_t> totals;
+  for (const Election& election : elections_) {
+    const kernel::TiesCounts& counts = election.counts;
+    totals.insert(totals.end(),
+                  {counts.positive, counts.negative, counts.cancelled, counts.untouched,
+                   counts.conflicts_before_trim, counts.conflicts_after_trim});
+    totals.insert(totals.end(), election.kept.begin(), election.kept.end());
+  }
   comm::all_reduce_sum(comm, std::span<std::uint64_t>(totals));
   return totals;
 }
 
-void TiesMerge::take_counts(std::span<const std::uint64_t> numbers) {
-  counts_ = {numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5]};
-  for (std::size_t task = 0; task < trims_.size(); ++task)
-    trims_[task].kept = numbers[kCounts + task];
-}
-
-// Thresholds, the sign of cancelled sums (+ 1), whether it is final, counts.
+// Of each election: thresholds, the sign of cancelled sums (+ 1), whether it is final, counts.
 std::vector<std::uint64_t> TiesMerge::progress(const comm::Comm& comm) const {
-  std::vector<std::uint64_t> numbers;
-  for (const TaskTrim& trim : trims_) numbers.push_back(trim.threshold_bits);
-  numbers.push_back(static_cast<std::uint64_t>(rule_.cancelled_sign + 1));
-  numbers.push_back(final_sign_ ? 1 : 0);
   const std::vector<std::uint64_t> counts = counts_of_all(comm);
-  numbers.insert(numbers.end(), counts.begin(), counts.end());
+  std::span<const std::uint64_t> left(counts);
+  std::vector<std::uint64_t> numbers;
+  for (const Election& election : elections_) {
+    for (const TaskTrim& trim : election.trims) numbers.push_back(trim.threshold_bits);
+    numbers.push_back(static_cast<std::uint64_t>(election.rule.cancelled_sign + 1));
+    numbers.push_back(election.final_sign ? 1 : 0);
+    const auto own = left.first(kCounts + tasks_);
+    numbers.insert(numbers.end(), own.begin(), own.end());
+    left = left.subspan(own.size());
+  }
   return numbers;
 }
 
 bool TiesMerge::restore(const std::vector<std::uint64_t>& progress, bool counts) {
-  const std::size_t tasks = trims_.size();
   constexpr std::uint64_t kLargestMagnitude = 0x7fffffffu;
-  if (progress.size() != tasks + 2 + kCounts + tasks || progress[tasks] > 2 ||
-      std::any_of(progress.begin(), progress.begin() + static_cast<std::ptrdiff_t>(tasks),
-                  [](std::uint64_t bits) { return bits > kLargestMagnitude; }))
-    return false;
-  for (std::size_t task = 0; task < tasks; ++task)
-    trims_[task].threshold_bits = static_cast<std::uint32_t>(progress[task]);
-  rule_.cancelled_sign = static_cast<int>(progress[tasks]) - 1;
-  final_sign_ = progress[tasks + 1] != 0;
-  if (counts) take_counts(std::span(progress).subspan(tasks + 2));
+  const std::size_t of_election = tasks_ + 2 + kCounts + tasks_;
+  if (progress.size() != elections_.size() * of_election) return false;
+  const auto part = [&](std::size_t number) {
+    return std::span(progress).subspan(number * of_election, of_election);
+  };
+  for (std::size_t number = 0; number < elections_.size(); ++number) {
+    const auto thresholds = part(number).first(tasks_);
+    if (part(number)[tasks_] > 2 || std::ranges::any_of(thresholds, [](std::uint64_t bits) {
+          return bits > kLargestMagnitude;
+        }))
+      return false;
+  }
+  for (std::size_t number = 0; number < elections_.size(); ++number) {
+    Election& election = elections_[number];
+    const auto numbers = part(number);
+    for (std::size_t task = 0; task < tasks_; ++task)
+      election.trims[task].threshold_bits = static_cast<std::uint32_t>(numbers[task]);
+    election.rule.cancelled_sign = static_cast<int>(numbers[tasks_]) - 1;
+    election.final_sign = numbers[tasks_ + 1] != 0;
+    if (!counts) continue;
+    election.counts = counts_from(numbers.subspan(tasks_ + 2));
+    const auto kept = numbers.last(tasks_);
+    election.kept.assign(kept.begin(), kept.end());
+  }
   return true;
 }
 
 bool TiesMerge::settle(const comm::Comm& comm) {
   const std::vector<std::uint64_t> totals = counts_of_all(comm);
-  const int sign = totals[0] > totals[1] ? 1 : totals[0] < totals[1] ? -1 : 0;
+  bool all_right = true;
+  for (std::size_t number = 0; number < elections_.size(); ++number) {
+    Election& election = elections_[number];
+    const auto numbers = std::span(totals).subspan(number * (kCounts + tasks_), kCounts + tasks_);
+    election.totals = counts_from(numbers);
+    for (std::size_t task = 0; task < tasks_; ++task)
+      election.trims[task].kept = numbers[kCounts + task];
+    // Should all be merged once more, nothing counts twice.
+    election.counts = {};
+    std::fill(election.kept.begin(), election.kept.end(), 0);
+    all_right = has_right_sign(election) && all_right;
+  }
+  return all_right;
+}
+
+// After all is counted. false: from now on it has.
+bool TiesMerge::has_right_sign(Election& election) {
+  const kernel::TiesCounts& totals = election.totals;
+  const int sign = totals.positive > totals.negative   ? 1
+                   : totals.positive < totals.negative ? -1
+                                                       : 0;
   // Only where something cancelled does the sign matter, and 0 acts as −1 but for the maximum.
   const auto acts_as = [&](int of) {
-    return of == 0 && rule_.disjoint != kernel::Disjoint::max ? -1 : of;
+    return of == 0 && election.rule.disjoint != kernel::Disjoint::max ? -1 : of;
   };
-  const bool right =
-      final_sign_ || totals[2] == 0 || acts_as(sign) == acts_as(rule_.cancelled_sign);
-  if (!right) {
-    rule_.cancelled_sign = sign;
-    final_sign_ = true;
-    counts_ = {};
-    for (TaskTrim& trim : trims_) trim.kept = 0;
-    return false;
-  }
-  take_counts(totals);
-  return true;
+  if (election.final_sign || totals.cancelled == 0 ||
+      acts_as(sign) == acts_as(election.rule.cancelled_sign))
+    return true;
+  election.rule.cancelled_sign = sign;
+  election.final_sign = true;
+  return false;
 }
 
 template <class Visit>

@@ -105,17 +105,25 @@ void BracketSample::add(std::size_t task, std::span<const std::uint32_t> magnitu
 std::vector<BracketGuess> BracketSample::brackets(const comm::Comm& comm, std::uint64_t elements,
                                                   std::span<const std::uint64_t> positions,
                                                   std::uint64_t blocks) {
+  std::vector<Sought> sought;
+  for (std::size_t task = 0; task < tasks_; ++task) sought.push_back({task, positions[task]});
+  return brackets(comm, elements, sought, blocks);
+}
+
+std::vector<BracketGuess> BracketSample::brackets(const comm::Comm& comm, std::uint64_t elements,
+                                                  std::span<const Sought> sought,
+                                                  std::uint64_t blocks) {
   bins_.back() = blocks;
   comm::all_reduce_sum(comm, std::span<std::uint64_t>(bins_));
   std::vector<BracketGuess> guesses;
   std::vector<Bin> bins(kBins);
-  for (std::size_t task = 0; task < tasks_; ++task) {
-    const std::uint64_t* numbers = bins_.data() + task * kBins * kNumbers;
+  for (const Sought& each : sought) {
+    const std::uint64_t* numbers = bins_.data() + each.task * kBins * kNumbers;
     for (Bin& bin : bins) {
       bin = {numbers[0], numbers[1], numbers[2]};
       numbers += kNumbers;
     }
-    const double share = static_cast<double>(positions[task]) / static_cast<double>(elements);
+    const double share = static_cast<double>(each.position) / static_cast<double>(elements);
     guesses.push_back(guess_of(bins, share, static_cast<double>(bins_.back())));
   }
   return guesses;

@@ -99,6 +99,25 @@ def merge_logs_to_stderr_and_tells_results_on_stdout(context):
 
 
 @cases.case("cli")
+def a_merge_without_output_writes_only_its_account(context):
+    store(context, "base", model())
+    store(context, "task", model(1))
+    job = context.directory / "job.yaml"
+    job.write_text(jobs.job_text("base", ["task"], output="out.h5"))
+    before = {path.name for path in context.directory.iterdir()}
+    outcome = context.run_well("merge", job, "--set", "output=none", "--summary", "account.json", "--resume",
+                               "--journal", "journal", "--checkpoint-interval", 0)
+    made = {path.name for path in context.directory.iterdir()} - before
+    expect(made == {"account.json"}, f"made {sorted(made)}")
+    expect("written    nothing" in outcome.out, outcome.out)
+    account = json.loads((context.directory / "account.json").read_text())
+    context.run_well("merge", job, "--summary", "account.json")
+    written = json.loads((context.directory / "account.json").read_text())
+    for key in ("parameters", "tasks", "signs", "conflicts"):
+        expect(account[key] == written[key], f"{key}: {account[key]}, with an output {written[key]}")
+
+
+@cases.case("cli")
 def quiet_merge_says_nothing(context):
     store(context, "base", model())
     store(context, "task", model(1))

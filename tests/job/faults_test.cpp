@@ -520,6 +520,7 @@ INSTANTIATE_TEST_SUITE_P(
              {"found `a\\x0ab.h5`", "without line breaks"}},
         Case{"OutputEmpty", with("output:\n"), 5, {"found no value"}},
         Case{"OutputEmptyList", with("output: []\n"), 5, {"found an empty list"}},
+        Case{"OutputNoneInAList", with("output: [a.h5, none]\n"), 5, {"`none`", "stands alone"}},
         Case{"OutputAMap", with("output: {a: b}\n"), 5, {"found a map"}},
         Case{"OutputListInAList",
              with("output:\n  - a.h5\n  - [b.h5]\n"),

@@ -91,6 +91,13 @@ output_hints: {alignment: 4MiB, striping_factor: 16, romio_cb_write: enable}
               ElementsAre(Pair("romio_cb_write", "enable"), Pair("striping_factor", "16")));
 }
 
+TEST(ParseJob, TakesNoneForNoOutput) {
+  const Job job = parse(with("output: none\n"));
+  EXPECT_TRUE(job.writes_nothing);
+  EXPECT_THAT(job.outputs, IsEmpty());
+  EXPECT_FALSE(parse(with("output: ./none\n")).writes_nothing);
+}
+
 TEST(ParseJob, TakesThePapersRecipeWhereNothingIsSaid) {
   const Job job = parse(kSmallest);
   ASSERT_EQ(job.tasks.size(), 1U);

@@ -124,6 +124,7 @@ struct Job {
   std::vector<std::string> exclude;
   std::optional<base::Dtype> out_dtype;  ///< nothing: each tensor keeps the base model's type
   std::vector<std::string> outputs;  ///< resolved against the job file's directory; may be empty
+  bool writes_nothing = false;       ///< `output: none`: only the account of the merge is wanted
   OutputHints output_hints;
 
   /// Local. Whether every slice has a source for every task; so it is without slices.
@@ -141,7 +142,7 @@ struct Job {
     base::Dtype dtype = out_dtype.value_or(base::Dtype::f32);
     archive& has_out_dtype& dtype;
     if (has_out_dtype) out_dtype = dtype;
-    archive& outputs& output_hints;
+    archive& outputs& writes_nothing& output_hints;
   }
 };
 

@@ -20,6 +20,7 @@ struct TiesRule {
   int cancelled_sign = 1;
   float lambda = 1;
   bool may_have_nan = false;  ///< else no τ is NaN, and the arithmetic is faster
+  bool gives_vector = false;  ///< `merge_tile` leaves the base and λ out: its result is τ_merged
 };
 
 /// One task's part of a tile.
@@ -73,6 +74,12 @@ class TiesScratch {
 /// Source: TIES-Merging, Yadav et al. 2023, section 3: trim, elect, disjoint merge.
 TiesCounts merge_tile(const TiesRule& rule, base::Dtype dtype, std::span<const std::byte> base,
                       std::span<TiesTask> tasks, TiesScratch& scratch, std::span<float> merged);
+
+/// Local. The last step of `merge_tile` by itself, for several λ: fl(base + fl(λ·τ_merged)).
+/// @param vector  [elements] τ_merged
+/// @param merged  [elements]
+void move_base(base::Dtype dtype, std::span<const std::byte> base, float lambda,
+               std::span<const float> vector, std::span<float> merged);
 
 /// Local. Only elects: how many more elements of a tile have a positive sign than a negative one.
 /// Arguments as of `merge_tile`.

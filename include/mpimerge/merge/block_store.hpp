@@ -104,6 +104,13 @@ class BlockStore {
   /// Errors: Error{input} that names the file: shorter than its header said, unreadable.
   const BlockData& load(const plan::Block& block);
 
+  /// Local. From now on (or not any more) a block that is asked for several times in a row is read
+  /// once.
+  void hold(bool holds) noexcept {
+    holds_ = holds;
+    passing_is_whole_ = false;
+  }
+
   /// Local. Any range, of the base and of the tasks [first, last) only; never kept.
   const BlockData& peek(const plan::Block& block, std::size_t first_task, std::size_t last_task);
 
@@ -180,6 +187,8 @@ class BlockStore {
   std::vector<std::byte> raw_;
   LargeMemory passing_memory_;
   BlockData passing_;  ///< the last block that is not kept
+  bool holds_ = false;
+  bool passing_is_whole_ = false;  ///< of all sources: `load` gave it
 };
 
 }  // namespace mpimerge::merge

@@ -46,6 +46,8 @@ struct Step {
 ///       for each group and chunk: merge.merge_chunk(group, chunk, out);
 ///     } while (!merge.settle(comm));
 ///
+/// The points of a sweep are one such merge: of the same inputs, with other parameters each.
+///
 /// A merge that was interrupted behind its steps goes on in another process: `progress` there,
 /// `restore` here, then the chunks that were not merged, by whatever number of ranks. The bits are
 /// the same at every rank count, chunk size and memory budget.
@@ -55,6 +57,9 @@ class Merge {
   Merge(const Merge&) = delete;
   Merge& operator=(const Merge&) = delete;
   virtual ~Merge() = default;
+
+  /// Local. How many results it has: the points of a sweep, or one.
+  [[nodiscard]] virtual std::size_t points() const { return 1; }
 
   /// Local. What to do before the first chunk, in order.
   /// @param traffic  what this rank reads
@@ -72,7 +77,7 @@ class Merge {
   [[nodiscard]] virtual bool restore(const std::vector<std::uint64_t>& progress, bool counts) = 0;
 
   /// Local. Merges a chunk, reading what is not resident.
-  /// @param out  [elements of the chunk × size of one]: in the group's type
+  /// @param out  [points × elements of the chunk × size of one]: in the group's type
   /// Errors: Error{input}: a file that cannot be read, NaN or infinity where that is not allowed.
   virtual void merge_chunk(std::size_t group, base::ElementRange chunk,
                            std::span<std::byte> out) = 0;
@@ -82,21 +87,28 @@ class Merge {
   [[nodiscard]] virtual bool settle(const comm::Comm& comm) = 0;
 
   /// Local. What the trim over the whole model did to each task; empty where there was none.
-  [[nodiscard]] virtual std::span<const TaskTrim> trims() const { return {}; }
+  [[nodiscard]] virtual std::span<const TaskTrim> trims(std::size_t /*point*/ = 0) const {
+    return {};
+  }
   /// Local. Signs and conflicts, of all ranks after `settle`; null where they were not counted.
-  [[nodiscard]] virtual const kernel::TiesCounts* counts() const { return nullptr; }
+  [[nodiscard]] virtual const kernel::TiesCounts* counts(std::size_t /*point*/ = 0) const {
+    return nullptr;
+  }
 };
 
 /// Local. Whether the job is the paper's TIES, which has an engine of its own: trimmed over the whole
 /// model, signs by mass, disjoint, the same numbers for all tensors.
 bool is_ties(const job::Job& job);
 
-/// Local. Which reads the rules of the job ask for.
+/// Local. Which reads the rules of the job ask for, or those of several jobs of the same inputs.
 plan::PassOptions pass_options(const plan::Plan& plan, const job::Job& job);
+plan::PassOptions pass_options(const plan::Plan& plan, std::span<const job::Job> points);
 
-/// Local. The merge that the job asks for. Keeps references to all four.
+/// Local. The merge that the jobs ask for: one, or the points of a sweep, which differ in parameters
+/// only. Keeps references to all five.
 /// @param rows  reads rows that other ranks have a part of; keeps nothing
 std::unique_ptr<Merge> make_merge(const plan::Plan& plan, const plan::ReadPlan& reads,
-                                  const job::Job& job, BlockStore& store, BlockStore& rows);
+                                  std::span<const job::Job> points, BlockStore& store,
+                                  BlockStore& rows);
 
 }  // namespace mpimerge::merge

@@ -15,14 +15,19 @@
 #include "mpimerge/merge/merge.hpp"
 #include "mpimerge/plan/plan.hpp"
 #include "mpimerge/plan/read_plan.hpp"
+#include "mpimerge/select/bracket_sample.hpp"
 #include "mpimerge/select/threshold_search.hpp"
 
 namespace mpimerge::merge {
 
-/// Local. Which reads the paper's TIES asks for.
-plan::PassOptions ties_passes(const plan::Plan& plan, const job::Job& job);
+/// Local. Which reads the paper's TIES asks for, with any of these parameters.
+plan::PassOptions ties_passes(const plan::Plan& plan, std::span<const job::Job> points);
 
 /// TIES-Merging of this rank's shard: trim over the whole model, elect signs, disjoint merge.
+///
+/// Several jobs that differ in density, weight and λ only share all reads: one pass finds the
+/// thresholds of all of them, and one merges. What λ alone tells apart is trimmed and elected once.
+/// Each result has the bits of a merge of its own.
 ///
 /// The same bits at every rank count, chunk size and memory budget: thresholds and the majority
 /// sign are exact counts over the model, everything else is element by element in job order.
@@ -31,8 +36,13 @@ class TiesMerge final : public Merge {
  public:
   /// Local. Keeps references to all four.
   TiesMerge(const plan::Plan& plan, const plan::ReadPlan& reads, const job::Job& job,
+            BlockStore& store)
+      : TiesMerge(plan, reads, std::span(&job, 1), store) {}
+  /// Local. The same for the points of a sweep, in their order.
+  TiesMerge(const plan::Plan& plan, const plan::ReadPlan& reads, std::span<const job::Job> points,
             BlockStore& store);
 
+  [[nodiscard]] std::size_t points() const override { return points_.size(); }
   [[nodiscard]] std::vector<Step> steps(const plan::Traffic& traffic) override;
 
   /// Collective over `comm`. Brackets every threshold by a sample of the parameters, so that
@@ -62,10 +72,33 @@ class TiesMerge final : public Merge {
   /// sums took the wrong sign.
   [[nodiscard]] bool settle(const comm::Comm& comm) override;
 
-  [[nodiscard]] std::span<const TaskTrim> trims() const override { return trims_; }
-  [[nodiscard]] const kernel::TiesCounts* counts() const override { return &counts_; }
+  [[nodiscard]] std::span<const TaskTrim> trims(std::size_t point = 0) const override {
+    return elections_[points_[point].election].trims;
+  }
+  [[nodiscard]] const kernel::TiesCounts* counts(std::size_t point = 0) const override {
+    return &elections_[points_[point].election].totals;
+  }
 
  private:
+  // What is trimmed and elected, with densities and weights of its own.
+  struct Election {
+    std::vector<std::size_t> sought;  // by task: of sought_
+    std::vector<float> weights;       // by task
+    std::vector<TaskTrim> trims;      // by task
+    kernel::TiesRule rule;
+    kernel::TiesCounts counts;        // of this rank, so far
+    std::vector<std::uint64_t> kept;  // by task: likewise
+    kernel::TiesCounts totals;        // of all ranks, after `settle`
+    bool final_sign = true;           // of cancelled sums: not a guess any more
+    bool counts_signs = false;        // `select` has to, for a better guess
+    std::int64_t signs = 0;           // positive ones less negative ones of this rank
+    std::vector<std::size_t> points;  // that differ in λ only
+  };
+  struct Point {
+    std::size_t election;
+    float lambda;
+  };
+
   // A part of a segment that fits the first-level cache.
   struct Tile {
     std::size_t segment;
@@ -77,10 +110,14 @@ class TiesMerge final : public Merge {
   void each_tile(const BlockData& block, Visit visit);
   [[nodiscard]] bool look_at_shard(const comm::Comm& comm, const Progress& progress,
                                    const AskWish& wish);
+  void add_point(const job::Job& job);
   [[nodiscard]] std::vector<std::uint64_t> counts_of_all(const comm::Comm& comm) const;
-  void take_counts(std::span<const std::uint64_t> numbers);
-  void sample_brackets(const comm::Comm& comm, const std::vector<plan::Block>& blocks,
-                       std::size_t first_task, std::size_t last_task);
+  static bool has_right_sign(Election& election);
+  std::vector<std::uint32_t> sample_brackets(const comm::Comm& comm,
+                                             const std::vector<plan::Block>& blocks,
+                                             std::size_t first_task, std::size_t last_task);
+  void take_thresholds(std::span<const std::uint32_t> bits);
+  void settle_guesses(const comm::Comm& comm);
   void select_tile(const BlockData& block, const Tile& tile);
   kernel::BracketCount count_bracket(const BlockData& block, const Tile& tile, std::size_t task,
                                      const kernel::Bracket& bracket);
@@ -91,8 +128,9 @@ class TiesMerge final : public Merge {
   };
 
   Shared share(const BlockData& block, const Tile& tile);
-  void merge_tile(const BlockData& block, const Tile& tile);
-  std::int64_t tile_signs(const BlockData& block, const Tile& tile);
+  void prepare(const Election& election);
+  void elect_tile(Election& election, const Shared& shared, std::span<float> merged);
+  std::int64_t tile_signs(const Shared& shared, const Election& election);
   void merge_block(const BlockData& block, base::Elements chunk_begin, std::span<std::byte> out);
   [[nodiscard]] base::Dtype dtype_of(const BlockData& block, const Tile& tile,
                                      std::size_t source) const;
@@ -104,21 +142,19 @@ class TiesMerge final : public Merge {
 
   const plan::Plan& plan_;
   const plan::ReadPlan& reads_;
-  const job::Job& job_;
   BlockStore& store_;
   plan::PassOptions passes_;
   bool check_values_;
-  kernel::TiesRule rule_;
+  std::size_t tasks_;
+  std::vector<Election> elections_;
+  std::vector<Point> points_;
+  std::vector<select::Sought> sought_;     // by task; what elections share is sought once
+  std::vector<std::size_t> first_sought_;  // by task, and the end
   select::ThresholdSearch search_;
-  std::vector<TaskTrim> trims_;
-  std::vector<float> weights_;
-  kernel::TiesCounts counts_;
-  bool final_sign_;            // of cancelled sums: not a guess any more
-  bool counts_signs_ = false;  // `select` has to, for a better guess
-  std::int64_t signs_ = 0;     // positive ones less negative ones of this rank
 
   std::vector<float> base_tile_;
   std::vector<float> merged_tile_;
+  std::vector<float> moved_tile_;
   std::vector<float> task_tiles_;  // [tasks × tile], where tasks are widened before they are merged
   std::vector<std::uint32_t> list_;
   std::vector<kernel::TiesTask> tile_tasks_;

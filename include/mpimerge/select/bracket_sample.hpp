@@ -16,6 +16,14 @@ struct BracketGuess {
   std::uint32_t threshold = 0;  ///< about which it is
 };
 
+/// A threshold that is sought.
+struct Sought {
+  std::size_t task = 0;
+  std::uint64_t position = 0;  ///< 1-based from the smallest magnitude; 0: none is sought
+
+  friend bool operator==(const Sought&, const Sought&) = default;
+};
+
 /// Guesses from a sample of the magnitudes in which narrow range each task's threshold lies, so
 /// that one pass over all of them finds it. A wrong guess costs another pass, never the result.
 ///
@@ -43,6 +51,10 @@ class BracketSample {
   std::vector<BracketGuess> brackets(const comm::Comm& comm, std::uint64_t elements,
                                      std::span<const std::uint64_t> positions,
                                      std::uint64_t blocks);
+  /// Collective over `comm`. The same for any number of thresholds of each task.
+  /// @return one guess for each of `sought`
+  std::vector<BracketGuess> brackets(const comm::Comm& comm, std::uint64_t elements,
+                                     std::span<const Sought> sought, std::uint64_t blocks);
 
  private:
   std::size_t tasks_;

@@ -91,10 +91,10 @@ std::vector<std::string> choose_outputs(const job::Job& job, const MergeOptions&
                                     base::printable(name.string())));
     }
   }
-  if (outputs.empty()) {
+  if (outputs.empty() && !job.writes_nothing) {
     throw base::Error(base::ErrorKind::job,
                       fmt::format("{}: output: is missing; expected the name of an .h5 file or of "
-                                  "a directory, here or with --output",
+                                  "a directory, here or with --output, or none",
                                   job.file));
   }
   return outputs;
@@ -118,8 +118,9 @@ void refuse_output_over_input(const std::vector<std::string>& outputs, const pla
 }
 
 // Summary and journal take the place of what has their name: of nothing that the merge needs or
-// makes.
+// makes. `file` may be empty: there is none.
 void refuse_over_others(const std::filesystem::path& file, const char* option, const Work& work) {
+  if (file.empty()) return;
   std::vector<std::string> others{work.job.file};
   for (const std::string& output : work.job.outputs) {
     others.push_back(output);
@@ -151,7 +152,9 @@ bool all_finished(const job::Job& job) {
 Work prepare(const MergeOptions& options, std::uint64_t ranks) {
   if (!options.summary.empty()) check_summary_file(options.summary);
   Work work;
-  work.job = job::parse_job_file(options.job, options.overrides);
+  work.job = options.job_text.empty()
+                 ? job::parse_job_file(options.job, options.overrides)
+                 : job::parse_job(options.job_text, options.job, options.overrides);
   work.job.outputs = choose_outputs(work.job, options);
   warn_of_other_rules(work.job);
   const Models models = open_models(work.job);
@@ -162,7 +165,7 @@ Work prepare(const MergeOptions& options, std::uint64_t ranks) {
   refuse_over_others(journal_file, "--journal", work);
   if (!options.summary.empty()) {
     refuse_over_others(options.summary, "--summary", work);
-    if (place_of(options.summary) == place_of(journal_file)) {
+    if (!journal_file.empty() && place_of(options.summary) == place_of(journal_file)) {
       throw base::Error(base::ErrorKind::output,
                         fmt::format("{}: is the journal of this merge; expected a file of its own "
                                     "for --summary",
@@ -313,7 +316,7 @@ base::Bytes bytes_of(const std::vector<output::Slab>& slabs, const OutputLayout&
   return bytes;
 }
 
-std::string_view name_of_signal(int signal) {
+const char* name_of_signal(int signal) {
   switch (signal) {
     case SIGTERM: return "SIGTERM";
     case SIGUSR1: return "SIGUSR1";
@@ -343,7 +346,7 @@ class MergeRun {
         store_(work_.plan, reads_, static_cast<std::uint64_t>(comm.rank()),
                passes_.selects && !restored_),
         rows_(work_.plan, reads_, static_cast<std::uint64_t>(comm.rank()), false),
-        merge_(merge::make_merge(work_.plan, reads_, work_.job, store_, rows_)),
+        merge_(merge::make_merge(work_.plan, reads_, std::span(&work_.job, 1), store_, rows_)),
         file_(lay_out(work_)),
         phases_(comm),
         line_(comm.is_root() && !quiet),
@@ -473,6 +476,7 @@ class MergeRun {
     if (!comm_.is_root() || quiet_) return;
     std::string text = summary_table(report);
     for (const std::string& path : work_.job.outputs) text += fmt::format("written    {}\n", path);
+    if (work_.job.outputs.empty()) text += "written    nothing (output: none)\n";
     print_account(text);
   }
 
@@ -485,9 +489,13 @@ class MergeRun {
         all += static_cast<double>(dataset.elements.value() *
                                    base::element_bytes(dataset.dtype).value());
       }
-      const std::string line = fmt::format(
-          "mpimerge: stopped by {}, {:.0f} % of the output is written; go on with: {}\n",
-          name_of_signal(stop_signal()), 100 * written / all, options_.again);
+      const char* const signal = name_of_signal(stop_signal());
+      const std::string line =
+          writers_.empty()
+              ? fmt::format("mpimerge: stopped by {}; there is no output to go on with\n", signal)
+              : fmt::format(
+                    "mpimerge: stopped by {}, {:.0f} % of the output is written; go on with: {}\n",
+                    signal, 100 * written / all, options_.again);
       std::fputs(line.c_str(), stderr);  // not fmt::print, which throws where it cannot write
     }
     return kStoppedEarly;

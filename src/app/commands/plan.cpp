@@ -49,7 +49,7 @@ struct Account {
   std::optional<std::uint64_t> smallest_resident_ranks;
 
   [[nodiscard]] std::uint64_t outputs() const {
-    return std::max(job.outputs.size(), std::size_t{1});
+    return job.writes_nothing ? 0 : std::max(job.outputs.size(), std::size_t{1});
   }
   [[nodiscard]] base::Bytes written(const plan::Traffic& traffic) const {
     return base::Bytes{traffic.written.value() * outputs()};
@@ -104,7 +104,7 @@ std::string as_json(const Account& account) {
        {{"calls", forecast.allreduce_calls}, {"bytes_per_rank", forecast.allreduce_bytes.value()}}},
       {"outputs", account.outputs()},
       {"output_files", account.job.outputs},
-      {"output_bytes", forecast.output_file.value()}};
+      {"output_bytes", account.outputs() == 0 ? 0 : forecast.output_file.value()}};
   all["per_rank"]["rank"] = forecast.largest_rank;
   if (!account.budget.assumed.empty()) all["memory_budget_assumed"] = account.budget.assumed;
   if (account.smallest_resident_ranks)
@@ -181,9 +181,11 @@ std::string as_table(const Account& account) {
   row("written", account.written(rank), account.written(all));
   text += fmt::format("\nallreduce  {} calls, {} per rank\n", forecast.allreduce_calls,
                       base::human_bytes(forecast.allreduce_bytes));
-  text += fmt::format(
-      "output     about {}{}, parameters and metadata\n", base::human_bytes(forecast.output_file),
-      account.outputs() > 1 ? fmt::format(" in each of {} files", account.outputs()) : "");
+  const std::string each =
+      account.outputs() > 1 ? fmt::format(" in each of {} files", account.outputs()) : "";
+  text += account.outputs() == 0 ? "output     none\n"
+                                 : fmt::format("output     about {}{}, parameters and metadata\n",
+                                               base::human_bytes(forecast.output_file), each);
   if (account.options.bandwidth) {
     text += fmt::format("time       {:.3g} s to read and write at {}/s\n", account.seconds(),
                         base::human_bytes(*account.options.bandwidth));
