@@ -121,6 +121,8 @@ std::size_t decide_by_parts(const std::array<float, kParts>& least,
                             float* drops) {
   const std::size_t lanes = hn::Lanes(kFloats);
   const FloatVector one = hn::Set(kFloats, 1.0F);
+  const IntegerVector step = integers(static_cast<std::int32_t>(lanes));
+  IntegerVector elements = hn::Iota(kIntegers, 0);
   std::size_t left = 0;
   std::size_t i = 0;
   for (; i + lanes <= row.elements; i += lanes) {
@@ -130,8 +132,8 @@ std::size_t decide_by_parts(const std::array<float, kParts>& least,
     const auto may_keep = hn::Lt(number, hn::GatherIndex(kFloats, most.data(), part));
     hn::StoreU(hn::IfThenZeroElse(keeps, one), kFloats, drops + i);
     const auto pends = hn::RebindMask(kIntegers, hn::AndNot(keeps, may_keep));
-    const IntegerVector elements = hn::Iota(kIntegers, static_cast<std::int32_t>(i));
     hn::StoreU(hn::Compress(elements, pends), kIntegers, row.pending + left);
+    elements = hn::Add(elements, step);
     left += hn::CountTrue(kIntegers, pends);
   }
   for (; i < row.elements; ++i) {
@@ -148,13 +150,15 @@ void list_part(std::int32_t number, Part& part, Row& row) {
   const std::size_t lanes = hn::Lanes(kIntegers);
   std::int32_t* const magnitudes = row.in_parts + part.begin;
   std::int32_t* const elements = row.elements_there + part.begin;
+  const IntegerVector step = integers(static_cast<std::int32_t>(lanes));
+  IntegerVector places = hn::Iota(kIntegers, 0);
   std::size_t listed = 0;
   for (std::size_t i = 0; i < row.padded; i += lanes) {
     const auto is_in = hn::Eq(hn::LoadU(kIntegers, row.parts + i), integers(number));
-    const IntegerVector places = hn::Iota(kIntegers, static_cast<std::int32_t>(i));
     hn::StoreU(hn::Compress(hn::LoadU(kIntegers, row.magnitudes + i), is_in), kIntegers,
                magnitudes + listed);
     hn::StoreU(hn::Compress(places, is_in), kIntegers, elements + listed);
+    places = hn::Add(places, step);
     listed += hn::CountTrue(kIntegers, is_in);
   }
   // The last part has what fills up the row too, behind its own: that is counted nowhere.
@@ -194,12 +198,12 @@ void find_drops(const float* values, const float* base, const float* probabiliti
                 const float* random, Row& row, float* drops) {
   find_magnitudes(values, base, row);
   // Cuts at the quantiles of a sample: other cuts would do, only slower.
-  constexpr std::size_t kSample = 8 * kParts - 1;
+  constexpr std::size_t kSample = 4 * kParts - 1;
   std::array<std::int32_t, kSample> sample{};
   for (std::size_t i = 0; i < kSample; ++i) sample[i] = row.magnitudes[i * row.elements / kSample];
   std::sort(sample.begin(), sample.end());
   std::array<std::int32_t, kCuts> cuts{};
-  for (std::size_t cut = 0; cut < kCuts; ++cut) cuts[cut] = sample[8 * cut + 7];
+  for (std::size_t cut = 0; cut < kCuts; ++cut) cuts[cut] = sample[4 * cut + 3];
   std::array<std::size_t, kCuts> at_least{};
   find_parts(cuts, row, at_least);
 

@@ -21,6 +21,17 @@
 
 namespace mpimerge::merge {
 
+/// Tensors of up to so many elements are listed as they are: a sample would cost as much.
+inline constexpr std::uint64_t kSampledTensor = 16384;
+
+/// Local. Whether anything is looked for.
+[[nodiscard]] bool looks_for_any(const std::vector<method::Method::Rank>& ranks);
+
+/// Local. What a sample takes of the part of a tensor that one rank has, in the group; nothing of a
+/// tensor that is not sampled. With Grain::row the rest of the rows comes along.
+std::vector<base::ElementRange> sample_places(const plan::Plan& plan, std::size_t number,
+                                              base::ElementRange part, method::Grain grain);
+
 /// What a pass of a method works with: the engine's own.
 struct MethodParts {
   const plan::Plan& plan;

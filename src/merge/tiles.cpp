@@ -36,11 +36,11 @@ bool all_finite(std::span<const float> values) {
   return found < 0x7f800000u;
 }
 
+}  // namespace
+
 std::uint64_t row_elements(const plan::Tensor& tensor) {
   return tensor.shape.size() < 2 ? tensor.elements.value() : tensor.shape.back();
 }
-
-}  // namespace
 
 Tiles::Tiles(const plan::Plan& plan, const job::Job& job, const Sources& sources,
              method::Grain grain, BlockStore& rows)
