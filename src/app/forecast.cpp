@@ -80,8 +80,9 @@ bool all_are_halves(const plan::Plan& plan) {
 std::uint64_t bracket_memory(const plan::Plan& plan, const plan::Traffic& all,
                              std::uint64_t tasks) {
   if (tasks == 0 || all.sampled_elements == 0) return 0;
-  const double share = 0.8 / std::sqrt(static_cast<double>(all.sampled_blocks)) +
-                       4 / std::sqrt(static_cast<double>(all.sampled_elements));
+  // Half of what it would be at worst: so it was for weights like those of language models.
+  const double share = 0.4 / std::sqrt(static_cast<double>(all.sampled_blocks)) +
+                       2 / std::sqrt(static_cast<double>(all.sampled_elements));
   const double bins = 1 + share / kBinShare;
   const double inside = std::min(share + kBinShare, 1.0) * static_cast<double>(longest_shard(plan));
   const std::uint64_t bin_memory = all_are_halves(plan) ? kBinMemoryOfHalves : kBinMemory;

@@ -28,6 +28,8 @@ using method::Pass;
 constexpr std::uint64_t kBracketedRounds = 2;
 constexpr std::uint64_t kRounds = 3;
 constexpr std::uint64_t kNumberBytes = 8;
+// Beside the bins of a sample: what it was taken in.
+constexpr std::uint64_t kSampleBytes = 2 * kNumberBytes;
 
 std::uint64_t quotient_up(std::uint64_t number, std::uint64_t divisor) {
   return (number + divisor - 1) / divisor;
@@ -61,7 +63,7 @@ void add_model_trim(const plan::Plan& plan, const job::Job& job, std::uint64_t p
   const std::uint64_t batches = quotient_up(tasks, plan::kTasksPerSample);
   // Before the first batch the ranks agree that the sample's reads are under way.
   sum.add(2 * batches + 1, tasks * select::BracketSample::kBytesPerTask +
-                               batches * (kNumberBytes + kAgreementBytes) + kAgreementBytes);
+                               batches * (kSampleBytes + kAgreementBytes) + kAgreementBytes);
   for (std::uint64_t round = 0; round < kBracketedRounds; ++round) {
     add_look(parts, sum);
     add_search_round(trimmed, sum);
@@ -83,7 +85,7 @@ void add_ranks(const plan::Plan& plan, const method::Method& method, std::size_t
       sought[round] += wanted;
     if (!is_sampled) continue;
     sum.add(2,
-            kAgreementBytes + ranks.size() * select::BracketSample::kBytesPerTask + kNumberBytes);
+            kAgreementBytes + ranks.size() * select::BracketSample::kBytesPerTask + kSampleBytes);
   }
   for (const std::uint64_t of_round : sought) {
     if (of_round == 0) continue;
