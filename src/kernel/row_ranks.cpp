@@ -40,6 +40,7 @@ struct Part {
   std::size_t first = 0;  // place
   std::size_t elements = 0;
   std::size_t begin = 0;  // in Row::in_parts
+  std::size_t next = 0;   // in the list: no element before it is asked for again
   bool is_listed = false;
   bool is_uniform = false;  // all magnitudes are equal
 };
@@ -168,30 +169,25 @@ void list_part(std::int32_t number, Part& part, Row& row) {
   part.is_listed = true;
 }
 
-// The place of an element of a part among the part's.
-std::size_t place_in(const Part& part, const Row& row, std::int32_t element) {
+// The place of an element of a part among the part's; elements are asked for from left to right.
+std::size_t place_in(Part& part, const Row& row, std::int32_t element) {
   const std::int32_t* const magnitudes = row.in_parts + part.begin;
   const std::int32_t* const elements = row.elements_there + part.begin;
-  const auto left = static_cast<std::size_t>(
-      std::lower_bound(elements, elements + part.elements, element) - elements);
-  if (part.is_uniform) return left;
+  while (elements[part.next] != element) ++part.next;
+  if (part.is_uniform) return part.next;
+  // Smaller ones, and of equal ones those to the left.
   const std::size_t lanes = hn::Lanes(kIntegers);
-  const IntegerVector own = integers(row.magnitudes[element]);
-  // Of those to the left as many as are not larger, of those to the right as are smaller.
+  const IntegerVector own = integers(magnitudes[part.next]);
   WordVector count = hn::Zero(kWords);
-  std::size_t i = 0;
-  for (; i + lanes <= left; i += lanes) {
-    const auto is_before = hn::Not(hn::Gt(hn::LoadU(kIntegers, magnitudes + i), own));
-    count = count_where(is_before, count);
-  }
-  std::size_t more = 0;
-  for (const std::size_t end = std::min(i + lanes, part.elements); i < end; ++i) {
-    const std::int32_t other = magnitudes[i];
-    more += (i < left ? other <= magnitudes[left] : other < magnitudes[left]) ? 1U : 0U;
-  }
-  for (; i < part.elements; i += lanes)
+  for (std::size_t i = 0; i < part.elements; i += lanes)
     count = count_where(hn::Lt(hn::LoadU(kIntegers, magnitudes + i), own), count);
-  return more + static_cast<std::size_t>(hn::GetLane(hn::SumOfLanes(kWords, count)));
+  std::size_t i = 0;
+  for (; i + lanes <= part.next; i += lanes)
+    count = count_where(hn::Eq(hn::LoadU(kIntegers, magnitudes + i), own), count);
+  const auto to_the_left = hn::FirstN(kIntegers, part.next - i);
+  const auto equals = hn::Eq(hn::LoadU(kIntegers, magnitudes + i), own);
+  count = count_where(hn::And(equals, to_the_left), count);
+  return static_cast<std::size_t>(hn::GetLane(hn::SumOfLanes(kWords, count)));
 }
 
 void find_drops(const float* values, const float* base, const float* probabilities,
