@@ -93,17 +93,19 @@ def expect_page_shows(page, summary):
     for when, key in (("before", "before_trim"), ("after", "after_trim")):
         cells = {(mark["group"], int(mark["data-column"])): mark["value"]
                  for mark in page.figures[f"conflicts-{when}"] if "data-column" in mark}
-        wanted = {(row["kind"].split("*.")[1], row["layer"]): row["conflicts"][key] / row["elements"] for row in rows}
+        wanted = {(row["kind"].split("*.")[-1], row["layer"] or 0): row["conflicts"][key] / row["elements"]
+                  for row in rows}
         expect(cells == wanted, f"conflicts {when}: {cells}, expected {wanted}")
         same(page.series("conflicts-by-tasks", f"{when} the trim").values(),
              [count / size for count in every["conflicts_by_tasks"][key]], f"conflicts by tasks, {when}")
         classes = every["agreement"][key]
         same(page.series("agreement", f"{when} the trim").values(), [count / sum(classes) for count in classes],
              f"agreement, {when}")
-    layers = sorted({row["layer"] for row in rows})
+    layers = sorted({row["layer"] for row in rows} - {None})
+    columns = layers + [None] * any(row["layer"] is None for row in rows)  # what is in no layer comes last
     for number, task in enumerate(tasks):
         wanted = [sum(row["kept"][number] for row in rows if row["layer"] == layer)
-                  / sum(row["elements"] for row in rows if row["layer"] == layer) for layer in layers]
+                  / sum(row["elements"] for row in rows if row["layer"] == layer) for layer in columns]
         same((mark["value"] for mark in page.figures["kept-by-layer"] if mark["group"] == task), wanted,
              f"kept of {task}")
         vector = every["task_vectors"][number]
