@@ -235,8 +235,7 @@ void Tally::each_row_of_all(const comm::Comm& comm, Visit visit) const {
   }
   const std::size_t numbers = numbers_of_row();
   const std::size_t most = level_.full ? tasks_ : 0;
-  const std::size_t rows =
-      std::max<std::size_t>(1, kNumbersPerRound / std::max<std::size_t>(1, numbers));
+  const std::size_t rows = rows_per_round();
   for (std::size_t first = 0; first < merged.size(); first += rows) {
     const std::size_t count = std::min(rows, merged.size() - first);
     std::vector<std::uint64_t> sums(count * numbers);
@@ -258,10 +257,26 @@ void Tally::each_row_of_all(const comm::Comm& comm, Visit visit) const {
   }
 }
 
-std::size_t Tally::size() const {
-  const auto merged = static_cast<std::size_t>(
+std::size_t Tally::merged_tensors() const {
+  return static_cast<std::size_t>(
       std::ranges::count(plan_.tensors, plan::Role::merge, &plan::Tensor::role));
-  return merged * (numbers_of_row() + (level_.full ? tasks_ : 0));
+}
+
+std::size_t Tally::size() const {
+  return merged_tensors() * (numbers_of_row() + (level_.full ? tasks_ : 0));
+}
+
+std::size_t Tally::rows_per_round() const {
+  return std::max<std::size_t>(1, kNumbersPerRound / numbers_of_row());
+}
+
+Allreduces Tally::allreduces() const {
+  const std::size_t tensors = merged_tensors();
+  const std::uint64_t rounds = (tensors + rows_per_round() - 1) / rows_per_round();
+  Allreduces sum;
+  sum.add(rounds, tensors * numbers_of_row() * sizeof(std::uint64_t));
+  if (level_.full) sum.add(rounds, tensors * tasks_ * sizeof(std::uint64_t));
+  return sum;
 }
 
 std::vector<std::uint64_t> Tally::numbers(const comm::Comm& comm) const {

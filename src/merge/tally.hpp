@@ -9,6 +9,7 @@
 #include "mpimerge/comm/comm.hpp"
 #include "mpimerge/kernel/statistics.hpp"
 #include "mpimerge/kernel/ties.hpp"
+#include "mpimerge/merge/allreduces.hpp"
 #include "mpimerge/merge/block_store.hpp"
 #include "mpimerge/merge/statistics.hpp"
 #include "mpimerge/method/exact_sum.hpp"
@@ -59,6 +60,9 @@ class Tally {
   /// @return false: these cannot be such numbers
   [[nodiscard]] bool load(std::span<const std::uint64_t> numbers);
 
+  /// Local. What `numbers` and `finish` reduce.
+  [[nodiscard]] Allreduces allreduces() const;
+
   /// Collective over `comm`. The statistics of all ranks; on rank 0 only, without rows on the
   /// others. Forgets everything.
   [[nodiscard]] Statistics finish(const comm::Comm& comm);
@@ -77,7 +81,9 @@ class Tally {
 
   [[nodiscard]] Row empty() const;
   Row& row_of(std::size_t tensor);
+  [[nodiscard]] std::size_t merged_tensors() const;
   [[nodiscard]] std::size_t numbers_of_row() const;
+  [[nodiscard]] std::size_t rows_per_round() const;
   void store(const Row& row, std::span<std::uint64_t> sums, std::span<std::uint64_t> most) const;
   void load(Row& row, std::span<const std::uint64_t> sums,
             std::span<const std::uint64_t> most) const;
