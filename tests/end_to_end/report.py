@@ -174,7 +174,7 @@ def tiny(context, report, names=("math", "code")):
                      for layer in range(2)} for name in ("base", *names)}
     for name, model in models.items():
         tensors.write_model(context.directory / name, model)
-    text = jobs.job_text("base", names, **({"report": report} if report else {}))
+    text = jobs.job_text("base", names, report=report)
     (context.directory / "job.yaml").write_text(text)
     context.run_well("merge", "job.yaml", "--output", "merged", ranks=1)
     return "merged"
@@ -236,7 +236,7 @@ def what_is_no_output_of_a_merge_is_refused(context):
 
 @cases.case("refusals")
 def an_output_without_statistics_names_the_remedy(context):
-    expect_refusal(context, 4, "give the job file", "report", tiny(context, None), "-o", "page.html")
+    expect_refusal(context, 4, "give the job file", "report", tiny(context, "none"), "-o", "page.html")
 
 
 @cases.case("refusals")
