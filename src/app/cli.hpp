@@ -21,7 +21,8 @@ struct MergeOptions {
   std::vector<std::string> overrides;  ///< KEY=VALUE
   std::string summary;                 ///< file for the JSON; empty: none
   std::optional<base::Bytes> memory;   ///< per rank, for data
-  base::Bytes chunk;                   ///< of output per rank and round
+  base::Bytes chunk;                   ///< of each output per rank and round
+  bool chunk_is_given = false;         ///< else the outputs of a sweep share the default
   base::Bytes shard_size;              ///< of a directory: what each of its files holds at most
   bool overwrite = false;
   bool resume = false;

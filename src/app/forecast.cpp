@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
+#include <utility>
 
 #include "mpimerge/job/numbers.hpp"
 #include "mpimerge/merge/merge.hpp"
@@ -49,13 +51,17 @@ constexpr std::uint64_t kSelectRounds = 2;
 constexpr std::uint64_t kFilePerTensor = 320;
 constexpr std::uint64_t kFileOnce = 16 * kKibi;
 
-std::uint64_t trimmed_tasks(const job::Job& job, const plan::Plan& plan) {
-  std::uint64_t tasks = 0;
-  for (std::size_t task = 0; task < job.tasks.size(); ++task) {
-    const double density = job::constant(job, "density", task).value_or(1);
-    if (plan::trim_rank(plan.merged, density) < plan.merged.value()) ++tasks;
+// Thresholds that are sought: of every task, and of every density that a sweep gives it.
+std::uint64_t trims_of(std::span<const job::Job> points, const plan::Plan& plan) {
+  std::set<std::pair<std::size_t, std::uint64_t>> trims;
+  for (const job::Job& job : points) {
+    for (std::size_t task = 0; task < job.tasks.size(); ++task) {
+      const double density = job::constant(job, "density", task).value_or(1);
+      const std::uint64_t rank = plan::trim_rank(plan.merged, density);
+      if (rank < plan.merged.value()) trims.emplace(task, rank);
+    }
   }
-  return tasks;
+  return trims.size();
 }
 
 // Elements that the longest shard merges.
@@ -196,12 +202,13 @@ base::Bytes file_bytes(const job::Job& job, const plan::Plan& plan) {
 
 }  // namespace
 
-Forecast forecast(const job::Job& job, const plan::Plan& plan, base::Bytes budget) {
+Forecast forecast(std::span<const job::Job> points, const plan::Plan& plan, base::Bytes budget) {
   Forecast sum;
-  sum.reads = plan::plan_reads(plan, budget);
-  plan::PassOptions passes = merge::pass_options(plan, job);
+  const bool writes = !points.front().writes_nothing;
+  sum.reads = plan::plan_reads(plan, budget, merge::demand(plan, points, writes));
+  plan::PassOptions passes = merge::pass_options(plan, points);
   sum.twice = passes.selects;
-  const std::uint64_t trimmed = trimmed_tasks(job, plan);
+  const std::uint64_t trimmed = trims_of(points, plan);
   std::uint64_t kept = 0;
   add_ranks(plan, passes, sum, kept);
   const std::uint64_t brackets = bracket_memory(plan, sum.all, trimmed);
@@ -211,19 +218,22 @@ Forecast forecast(const job::Job& job, const plan::Plan& plan, base::Bytes budge
   }
   sum.memory = process_memory(plan, sum, brackets, kept);
   count_allreduces(plan, passes, trimmed, sum);
-  sum.output_file = file_bytes(job, plan);
+  sum.output_file = file_bytes(points.front(), plan);
   return sum;
 }
 
-std::optional<std::uint64_t> smallest_resident_ranks(const job::Job& job, const Models& models,
-                                                     base::Bytes budget, base::Bytes chunk) {
+std::optional<std::uint64_t> smallest_resident_ranks(std::span<const job::Job> points,
+                                                     const Models& models, base::Bytes budget,
+                                                     base::Bytes chunk) {
   const auto stays = [&](std::uint64_t ranks) {
-    const plan::Plan plan = plan_merge(job, models, ranks, chunk);
-    return plan::stays_resident(plan, plan::plan_reads(plan, budget),
-                                merge::pass_options(plan, job));
+    const plan::Plan plan = plan_merge(points.front(), models, ranks, chunk);
+    const bool writes = !points.front().writes_nothing;
+    const plan::Demand demand = merge::demand(plan, points, writes);
+    return plan::stays_resident(plan, plan::plan_reads(plan, budget, demand),
+                                merge::pass_options(plan, points));
   };
-  const plan::Plan one = plan_merge(job, models, 1, chunk);
-  const plan::PassOptions passes = merge::pass_options(one, job);
+  const plan::Plan one = plan_merge(points.front(), models, 1, chunk);
+  const plan::PassOptions passes = merge::pass_options(one, points);
   if (!passes.selects) return std::nullopt;
   const std::uint64_t keepable =
       plan::predict_traffic(one, plan::plan_reads(one, base::Bytes{}), 0, passes).select.value();

@@ -7,6 +7,7 @@
 
 #include "mpimerge/base/index.hpp"
 #include "mpimerge/job/job.hpp"
+#include "mpimerge/job/sweep.hpp"
 #include "mpimerge/merge/merge.hpp"
 #include "mpimerge/output/hdf5_writer.hpp"
 #include "mpimerge/plan/plan.hpp"
@@ -34,6 +35,7 @@ struct MergeReport {
   const job::Job& job;
   const plan::Plan& plan;
   const merge::Merge& merge;
+  std::size_t point;  ///< of the merge
   const std::vector<Phase>& phases;
   std::vector<output::TransferMode> transfers;  ///< by HDF5 output
   base::Bytes peak_memory;                      ///< of the largest rank
@@ -46,5 +48,13 @@ nlohmann::ordered_json summary_json(const MergeReport& report);
 
 /// Local. The same for people: what was merged and what the trim and the election did.
 std::string summary_table(const MergeReport& report);
+
+/// Local. The summary of a sweep: what all points share, and under `points` what is of each.
+/// @param summaries  of the points
+nlohmann::ordered_json sweep_json(const job::Sweep& sweep,
+                                  std::vector<nlohmann::ordered_json> summaries);
+
+/// Local. The same for people: a line per point.
+std::string sweep_table(const job::Sweep& sweep, const std::vector<MergeReport>& reports);
 
 }  // namespace mpimerge::app

@@ -138,10 +138,11 @@ Sweep parse_sweep(std::string_view yaml, const std::filesystem::path& file,
     if (faults.are_too_many()) break;
     job.file = file.string();
     job.text = sweep.is_sweep() ? write_tree(root) : text;
-    sweep.points.push_back({grid.values(point), std::move(job)});
+    sweep.values.push_back(grid.values(point));
+    sweep.points.push_back(std::move(job));
   }
   faults.throw_if_any();
-  sweep.job = sweep.points.front().job;
+  sweep.job = sweep.points.front();
   sweep.job.text = text;
   return sweep;
 }
@@ -149,7 +150,7 @@ Sweep parse_sweep(std::string_view yaml, const std::filesystem::path& file,
 std::string Sweep::label(std::size_t point) const {
   std::string label;
   for (std::size_t key = 0; key < keys.size(); ++key)
-    label += fmt::format("-{}-{}", keys[key], points[point].values[key]);
+    label += fmt::format("-{}-{}", keys[key], values[point][key]);
   return label;
 }
 

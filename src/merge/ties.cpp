@@ -96,6 +96,10 @@ plan::PassOptions ties_passes(const plan::Plan& plan, std::span<const job::Job> 
   return options;
 }
 
+std::uint64_t ties_thresholds(const plan::Plan& plan, std::span<const job::Job> points) {
+  return sought_by(plan, points).size();
+}
+
 TiesMerge::TiesMerge(const plan::Plan& plan, const plan::ReadPlan& reads,
                      std::span<const job::Job> points, BlockStore& store)
     : plan_(plan),
@@ -354,35 +358,46 @@ void TiesMerge::merge_chunk(std::size_t group, base::ElementRange chunk, std::sp
 // @param out  of all points: each has the chunk that begins at `chunk_begin`
 void TiesMerge::merge_block(const BlockData& block, base::Elements chunk_begin,
                             std::span<std::byte> out) {
-  const base::Dtype out_type = plan_.groups[block.group].dtype;
-  const std::size_t out_bytes = base::element_bytes(out_type).value();
-  const std::size_t of_point = out.size() / points_.size();
   const std::size_t block_begin = (block.range.begin - chunk_begin).value();
-  for (std::size_t point = 0; point < points_.size(); ++point)
-    copy_unmerged(plan_, block, out.subspan(point * of_point + block_begin * out_bytes));
+  if (!out.empty()) copy_unmerged(block, block_begin, out);
   each_tile(block, [&](const Tile& tile) {
     const Shared shared = share(block, tile);
+    const std::span<float> merged = std::span(merged_tile_).first(tile.elements);
     const std::size_t first =
         block_begin + block.segments[tile.segment].chunk_offset.value() + tile.begin;
-    const auto put = [&](std::size_t point, std::span<const float> merged) {
-      kernel::from_f32(
-          out_type, merged,
-          out.subspan(point * of_point + first * out_bytes, merged.size() * out_bytes));
-    };
-    const std::span<float> merged = std::span(merged_tile_).first(tile.elements);
     for (Election& election : elections_) {
       elect_tile(election, shared, merged);
-      if (!election.rule.gives_vector) {
-        put(election.points.front(), merged);
-        continue;
-      }
-      const std::span<float> moved = std::span(moved_tile_).first(tile.elements);
-      for (const std::size_t point : election.points) {
-        kernel::move_base(shared.dtype, shared.base, points_[point].lambda, merged, moved);
-        put(point, moved);
-      }
+      if (!out.empty()) put_points(election, shared, merged, block.group, first, out);
     }
   });
+}
+
+void TiesMerge::copy_unmerged(const BlockData& block, std::size_t block_begin,
+                              std::span<std::byte> out) const {
+  const std::size_t element = base::element_bytes(plan_.groups[block.group].dtype).value();
+  const std::size_t of_point = out.size() / points_.size();
+  for (std::size_t point = 0; point < points_.size(); ++point)
+    merge::copy_unmerged(plan_, block, out.subspan(point * of_point + block_begin * element));
+}
+
+// What an election made of a tile becomes the tile of each of its points, `first` elements behind
+// the begin of the chunk.
+void TiesMerge::put_points(const Election& election, const Shared& shared,
+                           std::span<const float> merged, std::size_t group, std::size_t first,
+                           std::span<std::byte> out) {
+  const base::Dtype dtype = plan_.groups[group].dtype;
+  const std::size_t element = base::element_bytes(dtype).value();
+  const std::size_t of_point = out.size() / points_.size();
+  for (const std::size_t point : election.points) {
+    std::span<const float> values = merged;
+    if (election.rule.gives_vector) {
+      const std::span<float> moved = std::span(moved_tile_).first(merged.size());
+      kernel::move_base(shared.dtype, shared.base, points_[point].lambda, merged, moved);
+      values = moved;
+    }
+    kernel::from_f32(dtype, values,
+                     out.subspan(point * of_point + first * element, values.size() * element));
+  }
 }
 
 // Makes the tasks of a tile ready for the kernels. The base's values come with them, in a type that

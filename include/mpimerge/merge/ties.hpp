@@ -23,6 +23,9 @@ namespace mpimerge::merge {
 /// Local. Which reads the paper's TIES asks for, with any of these parameters.
 plan::PassOptions ties_passes(const plan::Plan& plan, std::span<const job::Job> points);
 
+/// Local. How many thresholds these jobs have, each counted once.
+std::uint64_t ties_thresholds(const plan::Plan& plan, std::span<const job::Job> points);
+
 /// TIES-Merging of this rank's shard: trim over the whole model, elect signs, disjoint merge.
 ///
 /// Several jobs that differ in density, weight and λ only share all reads: one pass finds the
@@ -131,6 +134,10 @@ class TiesMerge final : public Merge {
   void prepare(const Election& election);
   void elect_tile(Election& election, const Shared& shared, std::span<float> merged);
   std::int64_t tile_signs(const Shared& shared, const Election& election);
+  void copy_unmerged(const BlockData& block, std::size_t block_begin,
+                     std::span<std::byte> out) const;
+  void put_points(const Election& election, const Shared& shared, std::span<const float> merged,
+                  std::size_t group, std::size_t first, std::span<std::byte> out);
   void merge_block(const BlockData& block, base::Elements chunk_begin, std::span<std::byte> out);
   [[nodiscard]] base::Dtype dtype_of(const BlockData& block, const Tile& tile,
                                      std::size_t source) const;
