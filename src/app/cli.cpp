@@ -170,6 +170,13 @@ Command parse_command_line(int argc, const char* const* argv) {
       ->type_name("SECONDS")
       ->default_val(1800)
       ->check(CLI::Range(0.0, 1e6));
+  merge_command
+      .add_option(
+          "--score", merge.score,
+          "Run this with each output's name behind it; the last number printed is its score")
+      ->type_name("COMMAND");
+  merge_command.add_flag("--keep-best", merge.keep_best,
+                         "Of a sweep keep the output of the highest score only");
   std::string log_directory;
   merge_command
       .add_option("--log-dir", log_directory, "Also write the log of every rank, in a file each")

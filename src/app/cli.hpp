@@ -26,7 +26,9 @@ struct MergeOptions {
   base::Bytes shard_size;              ///< of a directory: what each of its files holds at most
   bool overwrite = false;
   bool resume = false;
-  std::string journal;             ///< file; empty: beside the first output
+  std::string journal;  ///< file; empty: beside the first output
+  std::string score;    ///< command, instead of the job's; empty: that
+  bool keep_best = false;
   double checkpoint_interval = 0;  ///< seconds between two journals
   double watchdog = 0;             ///< seconds without progress until a rank ends; 0: never
   std::string again;               ///< the command that goes on with this merge

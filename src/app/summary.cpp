@@ -193,6 +193,10 @@ nlohmann::ordered_json values_json(const job::Sweep& sweep, std::size_t point) {
   return values;
 }
 
+nlohmann::ordered_json score_json(const Score& score) {
+  return score.value ? nlohmann::ordered_json(*score.value) : nlohmann::ordered_json(nullptr);
+}
+
 // Of a merge's summary, what is its own among others of a sweep.
 constexpr std::array<std::string_view, 9> kShared{"mpimerge",    "ranks",   "method",
                                                   "parameters",  "tensors", "memory",
@@ -201,7 +205,8 @@ constexpr std::array<std::string_view, 9> kShared{"mpimerge",    "ranks",   "met
 }  // namespace
 
 nlohmann::ordered_json sweep_json(const job::Sweep& sweep,
-                                  std::vector<nlohmann::ordered_json> summaries) {
+                                  const std::vector<nlohmann::ordered_json>& summaries,
+                                  const std::vector<Score>& scores) {
   nlohmann::ordered_json all;
   for (const std::string_view key : kShared) all[key] = summaries.front()[key];
   all["sweep"] = sweep.keys;
@@ -212,14 +217,21 @@ nlohmann::ordered_json sweep_json(const job::Sweep& sweep,
     for (const auto& [key, value] : summaries[point].items()) {
       if (std::ranges::find(kShared, key) == kShared.end() && key != "provenance") own[key] = value;
     }
+    if (!scores.empty()) own["score"] = score_json(scores[point]);
     points.push_back(std::move(own));
+  }
+  if (const auto best = best_of(scores)) {
+    all["best"] = {{"values", values_json(sweep, *best)},
+                   {"score", score_json(scores[*best])},
+                   {"outputs", sweep.points[*best].outputs}};
   }
   all["points"] = std::move(points);
   all["provenance"] = summaries.front()["provenance"];
   return all;
 }
 
-std::string sweep_table(const job::Sweep& sweep, const std::vector<MergeReport>& reports) {
+std::string sweep_table(const job::Sweep& sweep, const std::vector<MergeReport>& reports,
+                        const std::vector<Score>& scores) {
   std::vector<std::size_t> widths;
   for (std::size_t key = 0; key < sweep.keys.size(); ++key) {
     std::size_t width = sweep.keys[key].size();
@@ -237,6 +249,7 @@ std::string sweep_table(const job::Sweep& sweep, const std::vector<MergeReport>&
   if (is_counted)
     text += fmt::format("  {:>7}  {:>11}  {:>11}  {:>11}", "kept %", "untouched %", "cancelled %",
                         "conflicts %");
+  if (!scores.empty()) text += fmt::format("  {:>12}", "score");
   text += '\n';
   for (const MergeReport& report : reports) {
     text += line(sweep.values[report.point]);
@@ -252,6 +265,10 @@ std::string sweep_table(const job::Sweep& sweep, const std::vector<MergeReport>&
                           percent(static_cast<double>(counts->cancelled)),
                           percent(static_cast<double>(counts->conflicts_after_trim)));
     }
+    if (!scores.empty()) {
+      const auto& value = scores[report.point].value;
+      text += value ? fmt::format("  {:>12.7g}", *value) : fmt::format("  {:>12}", "-");
+    }
     text += '\n';
   }
   const MergeReport& any = reports.front();
@@ -259,6 +276,16 @@ std::string sweep_table(const job::Sweep& sweep, const std::vector<MergeReport>&
                       any.job.tasks.size(), any.plan.ranks);
   text += fmt::format("memory     {} on the largest rank\n", base::human_bytes(any.peak_memory));
   return text;
+}
+
+std::string best_line(const job::Sweep& sweep, const std::vector<Score>& scores) {
+  const auto best = best_of(scores);
+  if (!best) return {};
+  std::string values;
+  for (std::size_t key = 0; key < sweep.keys.size(); ++key)
+    values += fmt::format("{} {}, ", sweep.keys[key], sweep.values[*best][key]);
+  return fmt::format("best       {}score {:.7g}: {}\n", values, *scores[*best].value,
+                     sweep.points[*best].outputs.front());
 }
 
 }  // namespace mpimerge::app

@@ -14,6 +14,7 @@
 #include "mpimerge/plan/read_plan.hpp"
 
 #include "app/phases.hpp"
+#include "app/score.hpp"
 
 namespace mpimerge::app {
 
@@ -51,10 +52,16 @@ std::string summary_table(const MergeReport& report);
 
 /// Local. The summary of a sweep: what all points share, and under `points` what is of each.
 /// @param summaries  of the points
+/// @param scores     likewise; none where nobody asked for them
 nlohmann::ordered_json sweep_json(const job::Sweep& sweep,
-                                  std::vector<nlohmann::ordered_json> summaries);
+                                  const std::vector<nlohmann::ordered_json>& summaries,
+                                  const std::vector<Score>& scores);
 
 /// Local. The same for people: a line per point.
-std::string sweep_table(const job::Sweep& sweep, const std::vector<MergeReport>& reports);
+std::string sweep_table(const job::Sweep& sweep, const std::vector<MergeReport>& reports,
+                        const std::vector<Score>& scores);
+
+/// Local. Which point has the best score, in a line; empty where none has one.
+std::string best_line(const job::Sweep& sweep, const std::vector<Score>& scores);
 
 }  // namespace mpimerge::app

@@ -1,5 +1,6 @@
 #include "mpimerge/job/parse.hpp"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -145,6 +146,18 @@ Sweep parse_sweep(std::string_view yaml, const std::filesystem::path& file,
   sweep.job = sweep.points.front();
   sweep.job.text = text;
   return sweep;
+}
+
+std::vector<std::string> words_of(std::string_view command) {
+  constexpr std::string_view kBlanks = " \t\r\n";
+  std::vector<std::string> words;
+  for (std::size_t begin = 0;
+       (begin = command.find_first_not_of(kBlanks, begin)) != std::string_view::npos;) {
+    const std::size_t end = std::min(command.find_first_of(kBlanks, begin), command.size());
+    words.emplace_back(command.substr(begin, end - begin));
+    begin = end;
+  }
+  return words;
 }
 
 std::string Sweep::label(std::size_t point) const {

@@ -278,26 +278,47 @@ bool TiesMerge::look_at_shard(const comm::Comm& comm, const Progress& progress,
 
 void TiesMerge::select_tile(const BlockData& block, const Tile& tile) {
   for (std::size_t task = 0; task < tasks_; ++task) {
-    bool is_checked = !check_values_;
-    const auto count = [&](const kernel::Bracket& bracket) {
-      const kernel::BracketCount found = count_bracket(block, tile, task, bracket);
-      if (!is_checked && found.largest >= kInfinityBits) refuse_non_finite(block, tile, task);
-      is_checked = true;
-      return found;
-    };
+    wanted_.clear();
     for (std::size_t place = first_sought_[task]; place < first_sought_[task + 1]; ++place) {
-      if (!search_.wants(place)) continue;
-      const kernel::BracketCount found = count(search_.bracket(place));
-      search_.add(place, found, std::span(list_).first(found.listed));
+      if (search_.wants(place)) wanted_.push_back(place);
     }
+    if (wanted_.empty() && !check_values_) continue;
     // A task that nothing is asked of is only looked at for its largest value.
-    constexpr kernel::Bracket kAboveAll{kernel::Bracket::kEnd - 1, kernel::Bracket::kEnd, {}, 0};
-    if (!is_checked) count(kAboveAll);
+    kernel::Bracket bracket{kernel::Bracket::kEnd - 1, kernel::Bracket::kEnd, {}, 0};
+    if (wanted_.size() == 1) bracket = search_.bracket(wanted_.front());
+    if (wanted_.size() > 1) bracket = around(wanted_);
+    const kernel::BracketCount count = count_bracket(block, tile, task, bracket);
+    if (check_values_ && count.largest >= kInfinityBits) refuse_non_finite(block, tile, task);
+    if (wanted_.size() == 1)
+      search_.add(wanted_.front(), count, std::span(list_).first(count.listed));
+    else
+      add_several(count);
   }
   if (std::ranges::none_of(elections_, &Election::counts_signs)) return;
   const Shared shared = share(block, tile);
   for (Election& election : elections_) {
     if (election.counts_signs) election.signs += tile_signs(shared, election);
+  }
+}
+
+// What holds the brackets of some thresholds.
+kernel::Bracket TiesMerge::around(std::span<const std::size_t> places) const {
+  kernel::Bracket all{kernel::Bracket::kEnd, 0, {}, 0};
+  for (const std::size_t place : places) {
+    all.low = std::min(all.low, search_.bracket(place).low);
+    all.high = std::max(all.high, search_.bracket(place).high);
+  }
+  return all;
+}
+
+// Gives each of the wanted thresholds its part of what lies around them all, which is in list_.
+void TiesMerge::add_several(const kernel::BracketCount& around) {
+  part_list_.resize(list_.size());
+  for (const std::size_t place : wanted_) {
+    kernel::BracketCount part = kernel::count_listed(list_.data(), around.listed,
+                                                     search_.bracket(place), part_list_.data());
+    part.above += around.above;
+    search_.add(place, part, std::span(part_list_).first(part.listed));
   }
 }
 

@@ -122,6 +122,8 @@ class TiesMerge final : public Merge {
   void take_thresholds(std::span<const std::uint32_t> bits);
   void settle_guesses(const comm::Comm& comm);
   void select_tile(const BlockData& block, const Tile& tile);
+  [[nodiscard]] kernel::Bracket around(std::span<const std::size_t> places) const;
+  void add_several(const kernel::BracketCount& around);
   kernel::BracketCount count_bracket(const BlockData& block, const Tile& tile, std::size_t task,
                                      const kernel::Bracket& bracket);
   // A tile's base, in a type that its tasks have too.
@@ -163,7 +165,9 @@ class TiesMerge final : public Merge {
   std::vector<float> merged_tile_;
   std::vector<float> moved_tile_;
   std::vector<float> task_tiles_;  // [tasks × tile], where tasks are widened before they are merged
+  std::vector<std::size_t> wanted_;  // of sought_, of the task in hand
   std::vector<std::uint32_t> list_;
+  std::vector<std::uint32_t> part_list_;
   std::vector<kernel::TiesTask> tile_tasks_;
   kernel::TiesScratch scratch_;
 };

@@ -27,6 +27,8 @@
 #include "mpimerge/comm/collectives.hpp"
 #include "mpimerge/comm/error.hpp"
 #include "mpimerge/comm/object.hpp"
+#include "mpimerge/comm/patient_barrier.hpp"
+#include "mpimerge/job/parse.hpp"
 #include "mpimerge/job/sweep.hpp"
 #include "mpimerge/merge/block_store.hpp"
 #include "mpimerge/output/hdf5_writer.hpp"
@@ -46,6 +48,7 @@
 #include "app/progress.hpp"
 #include "app/provenance.hpp"
 #include "app/recovery.hpp"
+#include "app/score.hpp"
 #include "app/slices.hpp"
 #include "app/standard_streams.hpp"
 #include "app/stop.hpp"
@@ -163,6 +166,22 @@ void name_outputs(Work& work) {
   }
 }
 
+// Takes the command line's command for the job's.
+void choose_score(job::Job& job, const MergeOptions& options) {
+  if (!options.score.empty()) job.score = job::words_of(options.score);
+  if (options.keep_best && job.score.empty()) {
+    throw base::Error(
+        base::ErrorKind::usage,
+        "--keep-best: nothing says which is the best; expected --score, or `score` in "
+        "the job");
+  }
+  if (!job.score.empty() && job.outputs.empty()) {
+    throw base::Error(
+        base::ErrorKind::usage,
+        "--score: there is nothing to score with `output: none`; expected one of them");
+  }
+}
+
 Work prepare(const MergeOptions& options, std::uint64_t ranks) {
   if (!options.summary.empty()) check_summary_file(options.summary);
   Work work;
@@ -170,6 +189,7 @@ Work prepare(const MergeOptions& options, std::uint64_t ranks) {
   work.sweep.job.outputs = choose_outputs(work.sweep.job, options);
   work.job = work.sweep.job;
   name_outputs(work);
+  choose_score(work.job, options);
   warn_of_other_rules(work.job);
   const Models models = open_models(work.job);
   work.plan = plan_merge(work.job, models, ranks, chunk_of(options, work.sweep));
@@ -196,12 +216,87 @@ Work prepare(const MergeOptions& options, std::uint64_t ranks) {
   return work;
 }
 
-// Collective. A run that was killed at the very end had given every output its name.
-int already_finished(const comm::Comm& comm, const MergeOptions& options, const Work& work) {
+constexpr int kStoppedEarly = 75;
+
+const char* name_of_signal(int signal) {
+  switch (signal) {
+    case SIGTERM: return "SIGTERM";
+    case SIGUSR1: return "SIGUSR1";
+    case SIGINT: return "SIGINT";
+    default: return "a signal to another rank";
+  }
+}
+
+// Collective. Asks the user's command what each point is worth; rank 0 gets the answers.
+// @return whether all were asked: no signal came to stop
+bool score_points(const comm::Comm& comm, const Work& work, Watchdog& watchdog,
+                  std::vector<Score>& scores) {
+  if (work.job.score.empty()) return true;
+  const auto waiting = [&] { watchdog.feed("score"); };
+  if (comm.is_root()) {
+    for (const job::Job& point : work.sweep.points) {
+      if (stop_signal() != 0) break;
+      const std::string& output = point.outputs.front();
+      scores.push_back(score_of(work.job.score, output, waiting));
+      if (!scores.back().value && stop_signal() == 0) {
+        base::log().warn("{}: has no score: {} {}", output, work.job.score.front(),
+                         scores.back().why_not);
+      }
+    }
+  }
+  comm::patient_barrier(comm, waiting);
+  return comm::all_reduce_max(comm, std::uint64_t{stop_signal() != 0 ? 1U : 0U}) == 0;
+}
+
+// Of a directory only what mpimerge writes into one.
+void remove_output(const std::string& output) {
+  std::error_code failed;
+  if (!is_hdf5_name(output)) {
+    for (const auto& entry : std::filesystem::directory_iterator(output, failed)) {
+      if (output::is_model_file(entry.path().filename().string()))
+        std::filesystem::remove(entry.path(), failed);
+    }
+  }
+  std::filesystem::remove(output, failed);
+  if (failed)
+    base::log().warn("{}: is not the best and cannot be removed: {}", output, failed.message());
+}
+
+// Local, on rank 0. Removes the outputs of this sweep that are not the best; none, if nothing has a
+// score.
+void keep_best(const job::Sweep& sweep, const std::vector<Score>& scores) {
+  const auto best = best_of(scores);
+  if (!best) return;
+  for (std::size_t point = 0; point < sweep.points.size(); ++point) {
+    if (point == *best) continue;
+    for (const std::string& output : sweep.points[point].outputs) remove_output(output);
+  }
+}
+
+// The journal stays: all outputs are whole, and --resume asks for the scores again.
+int stopped_while_scoring(const comm::Comm& comm, const MergeOptions& options) {
+  if (comm.is_root()) {
+    const std::string line = fmt::format(
+        "mpimerge: stopped by {}, all outputs are written; go on with their scores: {}\n",
+        name_of_signal(stop_signal()), options.again);
+    std::fputs(line.c_str(), stderr);  // not fmt::print, which throws where it cannot write
+  }
+  return kStoppedEarly;
+}
+
+// Collective. A run that was killed at the very end had given every output its name, but perhaps not
+// asked for all scores.
+int already_finished(const comm::Comm& comm, const MergeOptions& options, const Work& work,
+                     Watchdog& watchdog) {
+  std::vector<Score> scores;
+  if (!score_points(comm, work, watchdog, scores)) return stopped_while_scoring(comm, options);
   comm::collectively(comm, "journal", [&] {
-    if (comm.is_root()) remove_journal(journal_path(options, work.sweep.job.outputs));
+    if (!comm.is_root()) return;
+    remove_journal(journal_path(options, work.sweep.job.outputs));
+    if (options.keep_best) keep_best(work.sweep, scores);
   });
   base::log().info("{} is complete already", work.job.outputs.front());
+  if (comm.is_root()) print_account(best_line(work.sweep, scores));
   return 0;
 }
 
@@ -332,15 +427,6 @@ base::Bytes bytes_of(const std::vector<output::Slab>& slabs, const OutputLayout&
   return bytes;
 }
 
-const char* name_of_signal(int signal) {
-  switch (signal) {
-    case SIGTERM: return "SIGTERM";
-    case SIGUSR1: return "SIGUSR1";
-    case SIGINT: return "SIGINT";
-    default: return "a signal to another rank";
-  }
-}
-
 // All of a merge that is one story, on all ranks.
 class MergeRun {
  public:
@@ -468,12 +554,11 @@ class MergeRun {
     }
     phases_.add("merge", rounds.merge_seconds(), bytes_read() - read_before);
     phases_.add("write", rounds.write_seconds(), rounds.written());
-    finish();
-    return 0;
+    return finish();
   }
 
   // Collective.
-  void finish() {
+  int finish() {
     watchdog_.feed("check");
     const base::Timer checking;
     std::vector<MergeReport> reports;
@@ -500,20 +585,29 @@ class MergeRun {
     watchdog_.feed("publish");
     for (std::size_t number = 0; number < writers_.size(); ++number)
       writers_[number].publish(summaries[number / outputs].dump(2));
-    const nlohmann::ordered_json summary = work_.sweep.is_sweep()
-                                               ? sweep_json(work_.sweep, std::move(summaries))
-                                               : std::move(summaries.front());
+    if (!work_.job.score.empty()) {
+      comm::collectively(comm_, "journal", [&] {
+        if (comm_.is_root()) recovery_->note();
+      });
+    }
+    std::vector<Score> scores;
+    if (!score_points(comm_, work_, watchdog_, scores))
+      return stopped_while_scoring(comm_, options_);
+    const nlohmann::ordered_json summary =
+        work_.sweep.is_sweep() ? sweep_json(work_.sweep, summaries, scores) : summaries.front();
     comm::collectively(comm_, "summary", [&] {
       if (!comm_.is_root()) return;
       recovery_->remove();
       if (!options_.summary.empty()) write_summary_file(options_.summary, summary.dump(2) + "\n");
+      if (options_.keep_best) keep_best(work_.sweep, scores);
     });
-    if (!comm_.is_root() || quiet_) return;
-    std::string text =
-        work_.sweep.is_sweep() ? sweep_table(work_.sweep, reports) : summary_table(reports.front());
+    if (!comm_.is_root() || quiet_) return 0;
+    std::string text = work_.sweep.is_sweep() ? sweep_table(work_.sweep, reports, scores)
+                                              : summary_table(reports.front());
     for (const std::string& path : work_.job.outputs) text += fmt::format("written    {}\n", path);
     if (work_.job.outputs.empty()) text += "written    nothing (output: none)\n";
-    print_account(text);
+    print_account(text + best_line(work_.sweep, scores));
+    return 0;
   }
 
   // On all ranks, after the last save.
@@ -542,8 +636,6 @@ class MergeRun {
   [[nodiscard]] double of_all_ranks(base::Bytes bytes) const {
     return static_cast<double>(bytes.value()) * comm_.ranks();
   }
-
-  static constexpr int kStoppedEarly = 75;
 
   const comm::Comm& comm_;
   const MergeOptions& options_;
@@ -580,7 +672,7 @@ int run_merge(const comm::Comm& comm, const MergeOptions& options, base::Verbosi
   comm::bcast_object(comm, work);
   const std::vector<char> archive = comm::to_bytes(work);
   comm::agree_same(comm, XXH3_64bits(archive.data(), archive.size()), "plan");
-  if (work.finished) return already_finished(comm, options, work);
+  if (work.finished) return already_finished(comm, options, work, watchdog);
   return MergeRun(comm, options, std::move(work), watchdog, verbosity == base::Verbosity::quiet)
       .run();
 }
