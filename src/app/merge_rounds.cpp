@@ -61,14 +61,21 @@ comm::Wish MergeRounds::merge_round(std::size_t group, base::ElementRange chunk,
   const base::Timer timer;
   const auto merge = [&] {
     const std::size_t element = base::element_bytes(plan_.groups[group].dtype).value();
-    // Where nobody writes, only what is counted while merging is of use, if anything is.
-    const bool is_wanted = !writers_.empty() || merge_.counts() == nullptr;
-    out_.resize(is_wanted ? merge_.points() * chunk.count().value() * element : 0);
+    out_.resize(is_wanted() ? merge_.points() * chunk.count().value() * element : 0);
     merge_.merge_chunk(group, chunk, out_);
   };
   const comm::Wish agreed = comm::collectively(comm_, "merge", merge, wish);
   merge_seconds_ += timer.seconds();
   return agreed;
+}
+
+// Where nobody writes, a merge that counts does without.
+bool MergeRounds::is_wanted() const {
+  if (!writers_.empty()) return true;
+  for (std::size_t point = 0; point < merge_.points(); ++point) {
+    if (merge_.counts(point) == nullptr) return true;
+  }
+  return false;
 }
 
 void MergeRounds::write_round(std::size_t group, base::Elements begin) {

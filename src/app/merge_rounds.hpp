@@ -51,6 +51,7 @@ class MergeRounds {
 
   void schedule(const std::vector<output::Slab>& finished);
   comm::Wish merge_round(std::size_t group, base::ElementRange chunk, comm::Wish wish);
+  [[nodiscard]] bool is_wanted() const;
   void write_round(std::size_t group, base::Elements begin);
 
   const comm::Comm& comm_;

@@ -26,7 +26,7 @@ def model(seed, dtypes=("F32", "BF16", "F16")):
             "layers.1.weight": tensors.round_to(dtypes[1], (5000,), values(5000)),
             "head.weight": tensors.round_to(dtypes[2], (37, 3), values(111)),
             "scale": tensors.round_to("F32", (), values(1)),
-            "ids": tensors.raw("I64", (40,), bytes(range(320 % 256)) + bytes(256))}
+            "ids": tensors.raw("I64", (40,), bytes(range(64)) * 5)}
 
 
 def store(context, count=3):
@@ -95,10 +95,9 @@ def every_point_of_ties_is_a_merge_of_its_own(context):
                 settings += [f"models.{number}.parameters.weight={own}" for number, own in enumerate(weights)]
                 label = f"-density-{density}-lambda-{scale}-weight-{spelled}"
                 wanted[label] = own_merge(context, plain, settings)
-    for number, (ranks, options) in enumerate(WAYS):
+    for ranks, options in WAYS:
         grid = "sweep: " + json.dumps(GRID) + "\n"
-        summary = sweep(context, plain + grid, *options, "-q", output=f"way{number}/x.h5" if not number else "out.h5",
-                        ranks=ranks) if number else sweep(context, plain + grid, *options, ranks=ranks)
+        summary = sweep(context, plain + grid, *options, ranks=ranks)
         expect_points(context, summary, wanted)
         expect(summary["sweep"] == ["density", "lambda", "weight"], f"sweep: {summary['sweep']}")
         expect(summary["points"][1]["values"] == {"density": 0.2, "lambda": 1, "weight": [1, 0.5, 2]},
@@ -173,7 +172,7 @@ def plan_counts_points_and_what_they_write(context):
 
 
 REFUSED = {
-    "sweep: {density: [0.2, 2]}": "job.yaml:6: sweep.density",
+    "sweep: {density: [0.2, 2]}": "job.yaml:6: parameters.density: found `2`",
     "sweep: {density: 0.2}": "job.yaml:6: sweep.density",
     "sweep: {density: [0.2, 0.20]}": "found 0.2 twice",
     "sweep: {density: [[0.2]]}": "a number for each of the 2 `models`",
@@ -184,8 +183,6 @@ REFUSED = {
     "sweep: [1, 2]": "expected a map of parameters",
     "sweep: {}": "expected a map of parameters",
     f"sweep: {{lambda: {list(range(1001))}}}": "more than 1000 points",
-    f"sweep: {{weight: [{[1 / 3] * 2}], lambda: [0.{'3' * 15}], density: [0.{'1' * 15}], normalize: [true], rescale: [true]}}":
-        "",
     "score: []": "job.yaml:6: score",
     "output: none\nscore: x": "nothing to score",
 }
@@ -195,8 +192,6 @@ REFUSED = {
 def what_is_no_sweep_is_refused_in_one_line(context):
     store(context, 2)
     for line, wanted in REFUSED.items():
-        if not wanted:
-            continue
         (context.directory / "job.yaml").write_text(jobs.job_text("base", ["task0", "task1"]) + line + "\n")
         outcome = context.run("merge", "job.yaml", *(() if "output" in line else ("--output", "m.h5")), ranks=1, launcher=False)
         expect(outcome.code == JOB, f"{line[:60]}: {outcome.describe()}")
