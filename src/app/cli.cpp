@@ -12,6 +12,8 @@
 #include "mpimerge/base/error.hpp"
 #include "mpimerge/base/text.hpp"
 
+#include "app/perturb_job.hpp"
+
 namespace mpimerge::app {
 namespace {
 
@@ -67,6 +69,28 @@ const CLI::Validator kCount(
     },
     "N");
 
+const CLI::Validator kShare(
+    [](std::string& text) -> std::string {
+      try {
+        parse_share(text);
+        return {};
+      } catch (const std::invalid_argument& error) {
+        return error.what();
+      }
+    },
+    "K%");
+
+// Digits: CLI11 alone would take -1 for a large number. How large it may be, the job's reader knows.
+const CLI::Validator kSeed(
+    [](std::string& text) -> std::string {
+      const bool digits =
+          !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
+      return digits ? std::string()
+                    : fmt::format("`{}` is not a seed; expected a whole number",
+                                  base::printable(text));
+    },
+    "S");
+
 // The same command with --resume, for a shell.
 std::string command_to_resume(int argc, const char* const* argv) {
   std::string text;
@@ -114,18 +138,7 @@ Command parse_command_line(int argc, const char* const* argv) {
   std::string memory;
   std::string chunk = kDefaultChunk;
   CLI::App& merge_command = *app.add_subcommand("merge", "Run the merge that a job file describes");
-  merge_command
-      .add_option("--output", merge.outputs,
-                  "Write here instead of where the job says: an HDF5 file if the name ends in .h5 "
-                  "or .hdf5, "
-                  "else a directory of safetensors; may be repeated")
-      ->type_name("PATH")
-      ->expected(1)
-      ->take_all();
-  merge_command.add_option("--summary", merge.summary, "Write what was done as JSON")
-      ->type_name("FILE");
   const auto add_work = [&](CLI::App& command) {
-    command.add_option("JOB", merge.job, "Job file (YAML)")->required();
     command
         .add_option("--memory", memory,
                     "What a rank may use for data (default: 70 % of the node's, shared)")
@@ -142,34 +155,55 @@ Command parse_command_line(int argc, const char* const* argv) {
         ->expected(1)
         ->take_all();
   };
-  add_work(merge_command);
+  const auto add_job = [&](CLI::App& command) {
+    command.add_option("JOB", merge.job, "Job file (YAML)")->required();
+    add_work(command);
+  };
   std::string shard_size = kDefaultShardSize;
   const auto add_shard_size = [&](CLI::App& command) {
     command.add_option("--shard-size", shard_size, "What a file of a directory holds at most")
         ->check(kSize)
         ->capture_default_str();
   };
-  add_shard_size(merge_command);
-  merge_command.add_flag("--overwrite", merge.overwrite,
-                         "Replace an output that exists; begin anew where a run was stopped");
-  merge_command.add_flag("--resume", merge.resume,
-                         "Go on where an earlier run was stopped; begin if there was none");
+  std::string log_directory;
+  const auto add_run = [&](CLI::App& command) {
+    command.add_option("--summary", merge.summary, "Write what was done as JSON")
+        ->type_name("FILE");
+    add_shard_size(command);
+    command.add_flag("--overwrite", merge.overwrite,
+                     "Replace an output that exists; begin anew where a run was stopped");
+    command.add_flag("--resume", merge.resume,
+                     "Go on where an earlier run was stopped; begin if there was none");
+    command
+        .add_option("--journal", merge.journal,
+                    "What --resume needs of a run (default: OUTPUT.journal, of the first output)")
+        ->type_name("FILE");
+    command
+        .add_option("--checkpoint-interval", merge.checkpoint_interval,
+                    "Seconds between two entries of the journal: the most that a crash costs")
+        ->type_name("SECONDS")
+        ->default_val(60)
+        ->check(CLI::Range(0.0, 1e6));
+    command
+        .add_option("--watchdog", merge.watchdog,
+                    "Seconds without progress after which a rank ends the job; 0: never")
+        ->type_name("SECONDS")
+        ->default_val(1800)
+        ->check(CLI::Range(0.0, 1e6));
+    command
+        .add_option("--log-dir", log_directory, "Also write the log of every rank, in a file each")
+        ->type_name("DIR");
+    add_verbosity(command);
+  };
+  add_job(merge_command);
   merge_command
-      .add_option("--journal", merge.journal,
-                  "What --resume needs of a run (default: OUTPUT.journal, of the first output)")
-      ->type_name("FILE");
-  merge_command
-      .add_option("--checkpoint-interval", merge.checkpoint_interval,
-                  "Seconds between two entries of the journal: the most that a crash costs")
-      ->type_name("SECONDS")
-      ->default_val(60)
-      ->check(CLI::Range(0.0, 1e6));
-  merge_command
-      .add_option("--watchdog", merge.watchdog,
-                  "Seconds without progress after which a rank ends the job; 0: never")
-      ->type_name("SECONDS")
-      ->default_val(1800)
-      ->check(CLI::Range(0.0, 1e6));
+      .add_option("--output", merge.outputs,
+                  "Write here instead of where the job says: an HDF5 file if the name ends in .h5 "
+                  "or .hdf5, "
+                  "else a directory of safetensors; may be repeated")
+      ->type_name("PATH")
+      ->expected(1)
+      ->take_all();
   merge_command
       .add_option(
           "--score", merge.score,
@@ -177,18 +211,55 @@ Command parse_command_line(int argc, const char* const* argv) {
       ->type_name("COMMAND");
   merge_command.add_flag("--keep-best", merge.keep_best,
                          "Of a sweep keep the output of the highest score only");
-  std::string log_directory;
-  merge_command
-      .add_option("--log-dir", log_directory, "Also write the log of every rank, in a file each")
-      ->type_name("DIR");
-  add_verbosity(merge_command);
+  add_run(merge_command);
+
+  Perturbation perturbation;
+  std::string top;
+  std::string bottom;
+  bool flip = false;  // what happens anyway
+  CLI::App& perturb_command = *app.add_subcommand(
+      "perturb", "Flip signs of a model's task vector, or drop values of it, at random");
+  perturb_command.add_option("MODEL", perturbation.model, "Fine-tuned model")->required();
+  perturb_command.add_option("--base", perturbation.base, "The model that it was fine-tuned from")
+      ->type_name("PATH")
+      ->required();
+  perturb_command
+      .add_option(
+          "--output", merge.outputs,
+          "HDF5 file if the name ends in .h5 or .hdf5, else a directory of safetensors; may "
+          "be repeated")
+      ->type_name("PATH")
+      ->expected(1)
+      ->take_all()
+      ->required();
+  auto* top_option =
+      perturb_command
+          .add_option("--top", top, "Of the K% values of largest magnitude (default: 20%)")
+          ->check(kShare);
+  const auto* bottom_option =
+      perturb_command.add_option("--bottom", bottom, "Of the K% values of smallest magnitude")
+          ->check(kShare)
+          ->excludes(top_option);
+  auto* flip_flag =
+      perturb_command.add_flag("--flip", flip, "Values take the other sign (default)");
+  perturb_command.add_flag("--drop", perturbation.drop, "Values become 0")->excludes(flip_flag);
+  perturb_command
+      .add_option("--probability", perturbation.probability, "With which each of them is hit")
+      ->type_name("P")
+      ->check(CLI::Range(0.0, 1.0))
+      ->required();
+  perturb_command.add_option("--seed", perturbation.seed, "Of the random choice")
+      ->check(kSeed)
+      ->capture_default_str();
+  add_work(perturb_command);
+  add_run(perturb_command);
 
   PlanOptions plan;
   std::uint64_t plan_ranks_per_node = 0;
   std::string bandwidth;
   CLI::App& plan_command = *app.add_subcommand(
       "plan", "Predict memory, bytes and passes of a merge; opens headers only, runs as one rank");
-  add_work(plan_command);
+  add_job(plan_command);
   plan_command.add_option("--ranks", plan.ranks, "Of the merge that is planned")
       ->required()
       ->check(kCount);
@@ -254,12 +325,11 @@ Command parse_command_line(int argc, const char* const* argv) {
     // CLI11 only says that a command is required when it does not know the one that was given.
     const bool unknown_command = app.get_subcommands().empty() && argc > 1 && argv[1][0] != '-';
     if (unknown_command) {
-      throw base::Error(
-          base::ErrorKind::usage,
-          fmt::format(
-              "{}: no such command; expected merge, plan, inspect, verify, diff or convert; "
-              "`mpimerge --help` shows more",
-              base::printable(argv[1])));
+      throw base::Error(base::ErrorKind::usage,
+                        fmt::format("{}: no such command; expected merge, perturb, plan, inspect, "
+                                    "verify, diff or convert; "
+                                    "`mpimerge --help` shows more",
+                                    base::printable(argv[1])));
     }
     throw base::Error(base::ErrorKind::usage, fmt::format("{}; `mpimerge --help` shows the options",
                                                           base::printable(error.what(), 400)));
@@ -269,7 +339,16 @@ Command parse_command_line(int argc, const char* const* argv) {
   command.verbosity = quiet     ? base::Verbosity::quiet
                       : verbose ? base::Verbosity::verbose
                                 : base::Verbosity::normal;
-  if (merge_command.parsed() || plan_command.parsed()) {
+  if (perturb_command.parsed()) {
+    if (bottom_option->count() > 0) {
+      choose_bottom(parse_share(bottom), perturbation);
+    } else if (top_option->count() > 0) {
+      perturbation.density = parse_share(top) / 100;
+    }
+    merge.job = "options of perturb";
+    merge.job_text = perturb_job(perturbation);
+  }
+  if (merge_command.parsed() || perturb_command.parsed() || plan_command.parsed()) {
     if (!memory.empty()) merge.memory = base::parse_bytes(memory);
     merge.chunk = std::min(base::parse_bytes(chunk), kLargestChunk);
     merge.chunk_is_given = app.get_subcommands().front()->count("--chunk") > 0;

@@ -16,7 +16,8 @@ namespace mpimerge::app {
 inline constexpr std::uint64_t kMostRanks = 1'000'000;
 
 struct MergeOptions {
-  std::string job;
+  std::string job;                     ///< file, or where `job_text` comes from
+  std::string job_text;                ///< YAML; empty: it is read from the file
   std::vector<std::string> outputs;    ///< instead of the job's
   std::vector<std::string> overrides;  ///< KEY=VALUE
   std::string summary;                 ///< file for the JSON; empty: none

@@ -31,7 +31,7 @@ struct Concern {
 
 const std::vector<Concern>& concerns_by_key() {
   static const std::vector<Concern> list = {
-      {"trim_scope", {"ties"}},
+      {"trim_scope", {"ties", "perturb"}},
       {"elect", {"ties", "dare_ties", "breadcrumbs_ties", "della"}},
       {"sign_tie", {"ties", "dare_ties", "breadcrumbs_ties", "della"}},
       {"aggregate", {"ties", "average"}},
@@ -39,7 +39,7 @@ const std::vector<Concern>& concerns_by_key() {
       {"rescale_by",
        {"ties", "dare_ties", "dare_linear", "breadcrumbs", "breadcrumbs_ties", "della",
         "della_linear"}},
-      {"seed", {"dare_ties", "dare_linear", "della", "della_linear"}},
+      {"seed", {"dare_ties", "dare_linear", "della", "della_linear", "perturb"}},
   };
   return list;
 }

@@ -24,5 +24,6 @@ Description karcher();
 Description model_stock();
 Description sce();
 Description arcee_fusion();
+Description perturb();
 
 }  // namespace mpimerge::method

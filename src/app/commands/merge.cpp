@@ -185,7 +185,9 @@ void choose_score(job::Job& job, const MergeOptions& options) {
 Work prepare(const MergeOptions& options, std::uint64_t ranks) {
   if (!options.summary.empty()) check_summary_file(options.summary);
   Work work;
-  work.sweep = job::parse_sweep_file(options.job, options.overrides);
+  work.sweep = options.job_text.empty()
+                   ? job::parse_sweep_file(options.job, options.overrides)
+                   : job::parse_sweep(options.job_text, options.job, options.overrides);
   work.sweep.job.outputs = choose_outputs(work.sweep.job, options);
   work.job = work.sweep.job;
   name_outputs(work);
