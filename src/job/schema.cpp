@@ -495,7 +495,8 @@ class JobReader {
     }
     if (job_.score.empty()) return;
     if (job_.score.front().find('/') != std::string::npos)
-      job_.score.front() = resolve(job_.score.front(), directory_);
+      job_.score.front() =
+          std::filesystem::absolute(resolve(job_.score.front(), directory_)).string();
     if (job_.writes_nothing)
       value.fault("there is nothing to score with `output: none`; expected one of them");
   }

@@ -18,6 +18,7 @@ namespace mpimerge::job {
 namespace {
 
 using testing::ElementsAre;
+using testing::EndsWith;
 using testing::HasSubstr;
 
 constexpr const char* kTwo =
@@ -142,7 +143,7 @@ TEST(Score, IsACommandOrItsWords) {
   EXPECT_THAT(test::parse(job + "score: python3  eval.py -x\n").score,
               ElementsAre("python3", "eval.py", "-x"));
   EXPECT_THAT(test::parse(job + "score: [./my tool, a b]\n").score,
-              ElementsAre("dir/./my tool", "a b"));
+              ElementsAre(EndsWith("/dir/my tool"), "a b"));
   EXPECT_THAT(test::faults_of(job + "score: ' '\n"), ElementsAre(HasSubstr("expected a command")));
 }
 
