@@ -88,8 +88,9 @@ bool all_are_halves(const plan::Plan& plan) {
 std::uint64_t bracket_memory(const plan::Plan& plan, const plan::Traffic& all,
                              std::uint64_t tasks) {
   if (tasks == 0 || all.sampled_elements == 0) return 0;
-  const double share = 0.8 / std::sqrt(static_cast<double>(all.sampled_blocks)) +
-                       4 / std::sqrt(static_cast<double>(all.sampled_elements));
+  // Half of what it would be at worst: so it was for weights like those of language models.
+  const double share = 0.4 / std::sqrt(static_cast<double>(all.sampled_blocks)) +
+                       2 / std::sqrt(static_cast<double>(all.sampled_elements));
   const double bins = 1 + share / kBinShare;
   const double inside = std::min(share + kBinShare, 1.0) * static_cast<double>(longest_shard(plan));
   const std::uint64_t bin_memory = all_are_halves(plan) ? kBinMemoryOfHalves : kBinMemory;
@@ -163,7 +164,7 @@ void count_allreduces(const plan::Plan& plan, const plan::PassOptions& passes,
     const std::uint64_t batches = (tasks + plan::kTasksPerSample - 1) / plan::kTasksPerSample;
     // Before the first batch the ranks agree that the sample's reads are under way.
     call(2 * batches + 1,
-         tasks * select::BracketSample::kBytesPerTask + batches * (8 + kAgreement) + kAgreement);
+         tasks * select::BracketSample::kBytesPerTask + batches * (16 + kAgreement) + kAgreement);
     constexpr std::uint64_t kTogether = select::ThresholdSearch::kTasksPerRound;
     const std::uint64_t parts = (trimmed + kTogether - 1) / kTogether;
     call(kSelectRounds * (parts + 1),

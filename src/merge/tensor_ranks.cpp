@@ -186,6 +186,7 @@ std::uint64_t TensorRanks::sample(std::size_t number, const std::vector<Rank>& r
         sample.add(rank, std::span(list_).first(all.listed));
       }
     }
+    sample.end_block();
   }
   return places;
 }

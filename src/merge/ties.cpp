@@ -203,6 +203,7 @@ std::vector<std::uint32_t> TiesMerge::sample_brackets(const comm::Comm& comm,
           sample.add(task - first_task, std::span(list_).first(all.listed));
         }
       });
+      sample.end_block();
     }
   });
   const std::size_t first = first_sought_[first_task];

@@ -35,7 +35,7 @@ struct Sizes {
   std::uint64_t plan_per_extent = 24;          ///< bytes more for each model that holds the tensor
   std::uint64_t agreement = 8;                 ///< comm::collectively
   std::uint64_t same_plan = 16;                ///< comm::agree_same
-  std::uint64_t sample_per_task = 192 * kKiB;  ///< select::BracketSample
+  std::uint64_t sample_per_task = 256 * kKiB;  ///< select::BracketSample
   std::uint64_t counts_per_task = 64 * kKiB + 8;  ///< select::ThresholdSearch
   std::uint64_t count_rounds = 2;
   std::uint64_t tasks_per_sample = 16;  ///< tasks that share a reduction: of samples

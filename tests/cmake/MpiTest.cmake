@@ -1,9 +1,17 @@
 # Two kinds of test, each with a time limit: a hang is a failure.
 
+# The tests' own code is compiled with little optimisation; the libraries that it tests keep theirs. Measured with four of the
+# larger sources: 13.3 s in all with -O3, 8.8 with -O1; sanitized 22.9 with -O1, 12.4 with -O0.
+set(MPIMERGE_TEST_OPTIONS $<$<CONFIG:Release>:-O1>)
+if(MPIMERGE_SANITIZE)
+  set(MPIMERGE_TEST_OPTIONS -O0)
+endif()
+
 # mpimerge_test(NAME SOURCES a.cpp ... ROOMS base ... [TIMEOUT 60]): local code, one process.
 function(mpimerge_test name)
   cmake_parse_arguments(TEST "" "TIMEOUT" "SOURCES;ROOMS" ${ARGN})
   add_executable(test_${name} ${TEST_SOURCES})
+  target_compile_options(test_${name} PRIVATE ${MPIMERGE_TEST_OPTIONS})
   list(TRANSFORM TEST_ROOMS PREPEND mpimerge_)
   target_include_directories(test_${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests ${PROJECT_SOURCE_DIR}/src)
   target_link_libraries(test_${name} PRIVATE ${TEST_ROOMS} mpimerge_warnings GTest::gtest GTest::gtest_main GTest::gmock)
@@ -18,6 +26,7 @@ function(mpimerge_mpi_test name)
     set(TEST_NP ${MPIMERGE_TEST_RANKS})
   endif()
   add_executable(test_${name} ${TEST_SOURCES})
+  target_compile_options(test_${name} PRIVATE ${MPIMERGE_TEST_OPTIONS})
   list(TRANSFORM TEST_ROOMS PREPEND mpimerge_)
   target_link_libraries(test_${name} PRIVATE ${TEST_ROOMS} mpimerge_warnings mpimerge_test_support)
   foreach(ranks IN LISTS TEST_NP)

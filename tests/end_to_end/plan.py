@@ -81,10 +81,11 @@ def expect_agreement(context, ranks, *options):
 
 @cases.case("bytes")
 def bytes_of_a_trim_are_the_planned_ones(context):
-    write_job(context, *make_models(context))
+    # In budgets between these it depends on the values whether the brackets fit.
+    write_job(context, *make_models(context, types=("BF16",)))
     modes = {expect_agreement(context, ranks, "--memory", budget, "--chunk", "64KiB")["mode"]
-             for ranks in RANKS for budget in BUDGETS}
-    expect(modes >= {"resident", "partly resident"}, f"modes are {modes}")
+             for ranks in RANKS for budget in ("1kB", "2MB", "1GiB")}
+    expect(modes == {"resident", "partly resident", "streaming"}, f"modes are {modes}")
 
 
 @cases.case("bytes")

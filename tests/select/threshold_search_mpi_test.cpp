@@ -489,14 +489,16 @@ TEST(BracketSample, NamesTheMostFrequentMagnitudesAndGuessesTheThreshold) {
       sample.brackets(world(), 230, std::vector<std::uint64_t>{1, 85}, world().is_root() ? 1 : 0);
 
   EXPECT_EQ(guesses[0].threshold, 7U);
-  EXPECT_EQ(guesses[0].bracket.atom_count, 1U);
-  EXPECT_EQ(guesses[0].bracket.atoms[0], 7U);
+  EXPECT_EQ(guesses[0].bracket.atom_count, world().is_root() ? 1U : 0U);
+  EXPECT_EQ(guesses[0].bracket.atoms[0], world().is_root() ? 7U : 0U);
   EXPECT_EQ(guesses[1].threshold, magnitude(4));
   EXPECT_EQ(guesses[1].bracket.low, 0U);
   EXPECT_EQ(guesses[1].bracket.high, kernel::Bracket::kEnd);
-  EXPECT_EQ(guesses[1].bracket.atom_count, 4U);
-  for (std::uint32_t atom = 0; atom < 4; ++atom)
-    EXPECT_EQ(guesses[1].bracket.atoms[atom], magnitude(5 - atom));
+  // Atoms are what the rank itself has sampled.
+  EXPECT_EQ(guesses[1].bracket.atom_count, world().is_root() ? 4U : 0U);
+  const std::uint32_t atoms[] = {magnitude(5), magnitude(6) + 1, magnitude(6), magnitude(4)};
+  for (std::size_t atom = 0; atom < guesses[1].bracket.atom_count; ++atom)
+    EXPECT_EQ(guesses[1].bracket.atoms[atom], atoms[atom]);
 }
 
 // The guess from 1,000 magnitudes in 1,000 bins of the sample, from 100 blocks, dealt out to the ranks.
@@ -535,7 +537,98 @@ TEST(BracketSample, ReachesAsFarToEitherSideAsTheSampleCanErr) {
 }
 
 TEST(BracketSample, RareMagnitudesAreNoAtoms) {
-  EXPECT_EQ(guess_of_a_thousand_bins(3000, 500).bracket.atom_count, 0U);
+  BracketSample sample(1);
+  std::vector<std::uint32_t> magnitudes(2, 0x3f800000U);
+  for (std::uint32_t other = 0; other < 1000; ++other) magnitudes.push_back(0x3f800001U + other);
+  sample.add(0, magnitudes);
+
+  const auto guesses = sample.brackets(world(), 1'000'000, std::vector<std::uint64_t>{500'000}, 1);
+
+  EXPECT_EQ(guesses[0].bracket.atom_count, 0U);
+}
+
+TEST(BracketSample, AHeapAmongItsNeighboursIsAnAtomHoweverManyMagnitudesAreSampled) {
+  BracketSample sample(1);
+  constexpr std::uint32_t kHeap = 0x3f812345U;
+  for (std::uint32_t block = 0; block < 100; ++block) {
+    std::vector<std::uint32_t> magnitudes(1000, kHeap);
+    for (std::uint32_t other = 0; other < 1000; ++other)
+      magnitudes[2 * other % 1000 + other / 500] = 0x3f800000U + block * 1000 + other;
+    for (std::uint32_t heap = 0; heap < 1000; heap += 50) magnitudes[heap] = kHeap;  // 2 %
+    sample.add(0, magnitudes);
+    sample.end_block();
+  }
+
+  const auto guesses =
+      sample.brackets(world(), 1'000'000, std::vector<std::uint64_t>{500'000}, 100);
+
+  ASSERT_EQ(guesses[0].bracket.atom_count, 1U);
+  EXPECT_EQ(guesses[0].bracket.atoms[0], kHeap);
+}
+
+// Blocks of 1,000 magnitudes, one in each of 1,000 bins from `shift(block)` on.
+template <class Shift>
+BracketGuess guess_of_blocks(std::uint64_t blocks, Shift shift) {
+  constexpr std::uint32_t kFirst = 3000;
+  BracketSample sample(1);
+  for (std::uint32_t block = 0; block < blocks; ++block) {
+    std::vector<std::uint32_t> magnitudes;
+    for (std::uint32_t number = 0; number < 1000; ++number)
+      magnitudes.push_back((kFirst + number + shift(block)) << 18);
+    sample.add(0, magnitudes);
+    sample.end_block();
+  }
+  return sample.brackets(world(), 1'000'000, std::vector<std::uint64_t>{500'000}, blocks)[0];
+}
+
+std::uint32_t bins_of(const BracketGuess& guess) {
+  return (guess.bracket.high - guess.bracket.low) >> 18;
+}
+
+TEST(BracketSample, BlocksThatAreAlikeAllowANarrowBracket) {
+  const auto alike = [](std::uint32_t) { return 0U; };
+  // 0.5 / √(1000 · 100 · ranks) of 1,000 bins, to either side, and whole bins.
+  EXPECT_LE(bins_of(guess_of_blocks(100, alike)), 5U);
+  // Too few to tell: 0.4 / √blocks + 2 / √(1000 · blocks) to either side.
+  const auto ranks = static_cast<std::uint64_t>(world().ranks());
+  if (ranks <= 4) {
+    EXPECT_GE(bins_of(guess_of_blocks(8, alike)), 120U);
+  }
+}
+
+TEST(BracketSample, TheBracketGrowsWithTheDifferenceBetweenNeighbouringBlocks) {
+  // Every other block is 20 bins further up: 20 elements more or less are below any magnitude. The
+  // total of n blocks then has the variance n · 20² / 2, so 5 standard deviations are
+  // 5 · 20 / √2 / √n of 1,000 elements.
+  const auto ranks = static_cast<double>(world().ranks());
+  const BracketGuess guess =
+      guess_of_blocks(100, [](std::uint32_t block) { return block % 2 * 20; });
+  const double half =
+      5 * 20 / std::sqrt(2.0) / std::sqrt(100 * ranks) + 0.5 / std::sqrt(1000 * 100 * ranks) * 1000;
+
+  EXPECT_NEAR(bins_of(guess), 2 * half, 2.5);
+}
+
+TEST(BracketSample, ADriftFromTheFirstBlockToTheLastDoesNotWidenTheBracket) {
+  const auto drifting = [](std::uint32_t block) { return block; };
+  const BracketGuess guess = guess_of_blocks(100, drifting);
+
+  // 1 element between neighbours: 5 / √2 / √n of 1,000 to either side.
+  EXPECT_LE(bins_of(guess), 5U);
+}
+
+TEST(BracketSample, BlocksOfUnlikeLengthsAreNotCompared) {
+  BracketSample sample(1);
+  for (std::uint32_t block = 0; block < 100; ++block) {
+    sample.add(0, std::vector<std::uint32_t>(1000 + block % 2, 3000U << 18));
+    sample.add(0, std::vector<std::uint32_t>(1000, 3400U << 18));
+    sample.end_block();
+  }
+
+  const auto guesses =
+      sample.brackets(world(), 1'000'000, std::vector<std::uint64_t>{510'000}, 100);
+
+  EXPECT_EQ(guesses[0].bracket.low, 3000U << 18);  // as far as it reaches at worst
 }
 
 TEST(BracketSample, GuessesWithinABinOfSeveralMagnitudesByItsShare) {
@@ -571,7 +664,8 @@ TEST(ThresholdSearch, MakesAFewAllreducesOfAFewHundredKibibytesPerTaskWhateverTh
       // A sample of a few elements leaves a wide bracket, and a round more.
       const std::uint64_t rounds = elements < 1000 ? 3 : 2;
       EXPECT_LE(test::allreduces().calls, 1 + rounds);
-      EXPECT_LE(test::allreduces().bytes, 8 + count * (192 * 1024 + rounds * (64 * 1024 + 8)));
+      EXPECT_LE(test::allreduces().bytes,
+                16 + count * (BracketSample::kBytesPerTask + rounds * (64 * 1024 + 8)));
     }
   }
 }

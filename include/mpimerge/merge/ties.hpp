@@ -50,7 +50,7 @@ class TiesMerge final : public Merge {
 
   /// Collective over `comm`. Brackets every threshold by a sample of the parameters, so that
   /// `select` finds it in one pass.
-  /// Cost: up to 256 short reads per rank and model; 1 Allreduce of 192 KiB per task.
+  /// Cost: up to 256 short reads per rank and model; 1 Allreduce of 256 KiB per task.
   /// Errors: AgreedError{input}: a file that cannot be read.
   void sample(const comm::Comm& comm);
 
