@@ -55,7 +55,8 @@ HWY_INLINE FloatVector f16_to_f32(WordVector bits) {
 }
 
 // Loads of elements from any byte on. `at` gives a vector of them. `two_at` gives the next two
-// vectors, in an order that is the same for all models and costs no shuffling.
+// vectors, in an order that is the same for all models and costs no shuffling; `store_two` puts two
+// such vectors back in the order of the elements.
 
 struct LoadBf16 {
   static constexpr std::size_t kElementBytes = 2;
@@ -69,6 +70,9 @@ struct LoadBf16 {
     const WordVector words = load_words(from + kElementBytes * element);
     even = bf16_to_f32(words);
     odd = hn::BitCast(kFloats, hn::And(words, hn::Set(kWords, 0xffff0000u)));
+  }
+  static HWY_INLINE void store_two(FloatVector even, FloatVector odd, float* to) {
+    hn::StoreInterleaved2(even, odd, kFloats, to);
   }
 };
 
@@ -84,6 +88,9 @@ struct LoadF16 {
     even = f16_to_f32(hn::And(words, hn::Set(kWords, 0xffffu)));
     odd = f16_to_f32(hn::ShiftRight<16>(words));
   }
+  static HWY_INLINE void store_two(FloatVector even, FloatVector odd, float* to) {
+    hn::StoreInterleaved2(even, odd, kFloats, to);
+  }
 };
 
 struct LoadF32 {
@@ -95,6 +102,10 @@ struct LoadF32 {
                                 FloatVector& second) {
     first = at(from, element);
     second = at(from, element + hn::Lanes(kFloats));
+  }
+  static HWY_INLINE void store_two(FloatVector first, FloatVector second, float* to) {
+    hn::StoreU(first, kFloats, to);
+    hn::StoreU(second, kFloats, to + hn::Lanes(kFloats));
   }
 };
 

@@ -192,8 +192,8 @@ TiesCounts merge_group(const TiesRule& rule, const TaskGroup& group, TiesScratch
   WordVector count_after = hn::Zero(kWords);
   for (std::size_t i = 0; i < elements; i += 2 * lanes) {
     prefetch_two<Load>(base, i, kBytesAhead);
-    const FloatVector base_a = Load::at(base, i);
-    const FloatVector base_b = Load::at(base, i + lanes);
+    FloatVector base_a, base_b;
+    Load::two_at(base, i, base_a, base_b);
     FloatVector sum_a = hn::Zero(kFloats);
     FloatVector sum_b = hn::Zero(kFloats);
     FloatVector positive_a = hn::Zero(kFloats);
@@ -238,8 +238,10 @@ TiesCounts merge_group(const TiesRule& rule, const TaskGroup& group, TiesScratch
       prefetch_two<Load>(task.values, i, kBytesAhead);
       const IntegerVector cut = hn::Set(kIntegers, below[number]);
       const FloatVector weight = hn::Set(kFloats, kKind == Kind::unit ? 1.0F : task.weight);
-      const FloatVector tau_a = hn::Sub(Load::at(task.values, i), base_a);
-      const FloatVector tau_b = hn::Sub(Load::at(task.values, i + lanes), base_b);
+      FloatVector task_a, task_b;
+      Load::two_at(task.values, i, task_a, task_b);
+      const FloatVector tau_a = hn::Sub(task_a, base_a);
+      const FloatVector tau_b = hn::Sub(task_b, base_b);
       kept_count[number] += add_task<kKind>(cut, weight, tau_a, sum_a, positive_a, negative_a,
                                             positive_weight_a, negative_weight_a, most_before_a,
                                             least_before_a, most_after_a, least_after_a) +
@@ -262,16 +264,15 @@ TiesCounts merge_group(const TiesRule& rule, const TaskGroup& group, TiesScratch
       count_negative = count_where(hn::Lt(sum_b, zero), count_negative);
       continue;
     }
-    hn::StoreU(finish<kKind>(rule, base_a, sum_a, positive_a, negative_a, positive_weight_a,
-                             negative_weight_a, most_before_a, least_before_a, most_after_a,
-                             least_after_a, count_positive, count_negative, count_cancelled,
-                             count_nan, count_before, count_after),
-               kFloats, merged + i);
-    hn::StoreU(finish<kKind>(rule, base_b, sum_b, positive_b, negative_b, positive_weight_b,
-                             negative_weight_b, most_before_b, least_before_b, most_after_b,
-                             least_after_b, count_positive, count_negative, count_cancelled,
-                             count_nan, count_before, count_after),
-               kFloats, merged + i + lanes);
+    const FloatVector merged_a = finish<kKind>(
+        rule, base_a, sum_a, positive_a, negative_a, positive_weight_a, negative_weight_a,
+        most_before_a, least_before_a, most_after_a, least_after_a, count_positive, count_negative,
+        count_cancelled, count_nan, count_before, count_after);
+    const FloatVector merged_b = finish<kKind>(
+        rule, base_b, sum_b, positive_b, negative_b, positive_weight_b, negative_weight_b,
+        most_before_b, least_before_b, most_after_b, least_after_b, count_positive, count_negative,
+        count_cancelled, count_nan, count_before, count_after);
+    Load::store_two(merged_a, merged_b, merged + i);
   }
   for (std::size_t number = 0; number < tasks; ++number)
     group.tasks[number].kept += kept_count[number];
