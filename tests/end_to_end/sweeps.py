@@ -179,7 +179,7 @@ REFUSED = {
     "sweep: {density: [{value: 0.1}]}": "expected a number, or a list of one number per model",
     "sweep: {lambda: [[1, 1]]}": "expected a number",
     "sweep: {lambda: []}": "sweep.lambda",
-    "sweep: {lambada: [1]}": "lambada is not a parameter of ties",
+    "sweep: {lambada: [1]}": "did you mean `lambda`?",
     "sweep: [1, 2]": "expected a map of parameters",
     "sweep: {}": "expected a map of parameters",
     f"sweep: {{lambda: {list(range(1001))}}}": "more than 1000 points",
