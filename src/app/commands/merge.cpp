@@ -461,7 +461,7 @@ class MergeRun {
   // Collective.
   int run() {
     watchdog_.feed("open");
-    const std::filesystem::path path = journal_path(options_, work_.job.outputs);
+    const std::filesystem::path path = journal_path(options_, work_.sweep.job.outputs);
     comm::collectively(comm_, "journal", [&] { check_journal(journal_, file_, path.string()); });
     if (comm_.is_root()) warn_of_missing_config(work_.job);
     writers_ = open_outputs(comm_, options_, work_.sweep.points, file_, journal_);
