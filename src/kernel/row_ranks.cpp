@@ -190,16 +190,41 @@ std::size_t place_in(Part& part, const Row& row, std::int32_t element) {
   return static_cast<std::size_t>(hn::GetLane(hn::SumOfLanes(kWords, count)));
 }
 
-void find_drops(const float* values, const float* base, const float* probabilities,
-                const float* random, Row& row, float* drops) {
-  find_magnitudes(values, base, row);
-  // Cuts at the quantiles of a sample: other cuts would do, only slower.
-  constexpr std::size_t kSample = 4 * kParts - 1;
+// Where a row is cut: any cuts would do, only slower. Magnitudes that many elements of a sample have
+// get a part of their own, in which places follow from left to right. The others are cut at quantiles.
+std::array<std::int32_t, kCuts> choose_cuts(const Row& row) {
+  constexpr std::size_t kSample = 4 * kParts;
+  constexpr std::size_t kMany = 5;
   std::array<std::int32_t, kSample> sample{};
   for (std::size_t i = 0; i < kSample; ++i) sample[i] = row.magnitudes[i * row.elements / kSample];
   std::sort(sample.begin(), sample.end());
   std::array<std::int32_t, kCuts> cuts{};
-  for (std::size_t cut = 0; cut < kCuts; ++cut) cuts[cut] = sample[4 * cut + 3];
+  cuts.fill(kNone);
+  std::size_t count = 0;
+  std::size_t others = 0;  // come to the front of the sample
+  for (std::size_t begin = 0; begin < kSample;) {
+    std::size_t end = begin;
+    const std::int32_t magnitude = sample[begin];
+    while (end < kSample && sample[end] == magnitude) ++end;
+    if (end - begin >= kMany && magnitude < kNone && count + 2 <= kCuts) {
+      if (count == 0 || cuts[count - 1] < magnitude) cuts[count++] = magnitude;
+      cuts[count++] = magnitude + 1;
+    } else {
+      for (std::size_t i = begin; i < end; ++i) sample[others++] = magnitude;
+    }
+    begin = end;
+  }
+  const std::size_t left = kCuts - count;
+  for (std::size_t cut = 0; cut < left && others > 0; ++cut)
+    cuts[count + cut] = sample[(cut + 1) * others / (left + 1)];
+  std::sort(cuts.begin(), cuts.end());
+  return cuts;
+}
+
+void find_drops(const float* values, const float* base, const float* probabilities,
+                const float* random, Row& row, float* drops) {
+  find_magnitudes(values, base, row);
+  const std::array<std::int32_t, kCuts> cuts = choose_cuts(row);
   std::array<std::size_t, kCuts> at_least{};
   find_parts(cuts, row, at_least);
 
