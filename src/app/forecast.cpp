@@ -180,6 +180,8 @@ void count_allreduces(std::span<const job::Job> points, const plan::Plan& plan, 
   constexpr std::uint64_t kSignsAndConflicts = 6;
   if (merge::is_ties(points.front()))
     all.add(1, (kSignsAndConflicts + points.front().tasks.size()) * 8);
+  const merge::Allreduces of_statistics = merge::predict_statistics(plan, points.front());
+  all.add(of_statistics.calls, of_statistics.bytes.value());
   sum.allreduce_calls = all.calls;
   sum.allreduce_bytes = all.bytes;
 }

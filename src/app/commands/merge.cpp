@@ -586,7 +586,7 @@ class MergeRun {
     }
     watchdog_.feed("publish");
     for (std::size_t number = 0; number < writers_.size(); ++number)
-      writers_[number].publish(summaries[number / outputs].dump(2));
+      writers_[number].publish(summary_text(summaries[number / outputs]));
     if (!work_.job.score.empty()) {
       comm::collectively(comm_, "journal", [&] {
         if (comm_.is_root()) recovery_->note();
@@ -595,12 +595,13 @@ class MergeRun {
     std::vector<Score> scores;
     if (!score_points(comm_, work_, watchdog_, scores))
       return stopped_while_scoring(comm_, options_);
-    const nlohmann::ordered_json summary =
-        work_.sweep.is_sweep() ? sweep_json(work_.sweep, summaries, scores) : summaries.front();
+    const std::string summary = work_.sweep.is_sweep()
+                                    ? sweep_json(work_.sweep, summaries, scores).dump(2)
+                                    : summary_text(summaries.front());
     comm::collectively(comm_, "summary", [&] {
       if (!comm_.is_root()) return;
       recovery_->remove();
-      if (!options_.summary.empty()) write_summary_file(options_.summary, summary.dump(2) + "\n");
+      if (!options_.summary.empty()) write_summary_file(options_.summary, summary + "\n");
       if (options_.keep_best) keep_best(work_.sweep, scores);
     });
     if (!comm_.is_root() || quiet_) return 0;
