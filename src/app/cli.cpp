@@ -143,7 +143,9 @@ Command parse_command_line(int argc, const char* const* argv) {
         .add_option("--memory", memory,
                     "What a rank may use for data (default: 70 % of the node's, shared)")
         ->check(kSize);
-    command.add_option("--chunk", chunk, "Output per rank and round of writing")
+    command
+        .add_option("--chunk", chunk,
+                    "Of each output per rank and round of writing (a sweep's share the default)")
         ->check(kSize)
         ->capture_default_str();
     command
@@ -205,6 +207,13 @@ Command parse_command_line(int argc, const char* const* argv) {
       ->type_name("PATH")
       ->expected(1)
       ->take_all();
+  merge_command
+      .add_option(
+          "--score", merge.score,
+          "Run this with each output's name behind it; the last number printed is its score")
+      ->type_name("COMMAND");
+  merge_command.add_flag("--keep-best", merge.keep_best,
+                         "Of a sweep keep the output of the highest score only");
   add_run(merge_command);
 
   Perturbation perturbation;
@@ -377,6 +386,7 @@ Command parse_command_line(int argc, const char* const* argv) {
       report_command.parsed()) {
     if (!memory.empty()) merge.memory = base::parse_bytes(memory);
     merge.chunk = std::min(base::parse_bytes(chunk), kLargestChunk);
+    merge.chunk_is_given = app.get_subcommands().front()->count("--chunk") > 0;
     if (plan_command.parsed()) {
       if (ranks_per_node->count() > 0) plan.ranks_per_node = plan_ranks_per_node;
       if (!bandwidth.empty()) plan.bandwidth = parse_rate(bandwidth);

@@ -22,11 +22,14 @@ struct MergeOptions {
   std::vector<std::string> overrides;  ///< KEY=VALUE
   std::string summary;                 ///< file for the JSON; empty: none
   std::optional<base::Bytes> memory;   ///< per rank, for data
-  base::Bytes chunk;                   ///< of output per rank and round
+  base::Bytes chunk;                   ///< of each output per rank and round
+  bool chunk_is_given = false;         ///< else the outputs of a sweep share the default
   base::Bytes shard_size;              ///< of a directory: what each of its files holds at most
   bool overwrite = false;
   bool resume = false;
-  std::string journal;             ///< file; empty: beside the first output
+  std::string journal;  ///< file; empty: beside the first output
+  std::string score;    ///< command, instead of the job's; empty: that
+  bool keep_best = false;
   double checkpoint_interval = 0;  ///< seconds between two journals
   double watchdog = 0;             ///< seconds without progress until a rank ends; 0: never
   std::string again;               ///< the command that goes on with this merge

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
+#include <utility>
 
 #include "mpimerge/job/numbers.hpp"
 #include "mpimerge/merge/allreduces.hpp"
@@ -43,17 +45,24 @@ constexpr double kBinShare = 0.012;
 constexpr double kMostCountedBins = 64;
 constexpr std::uint64_t kCounterPage = kKibi / 4;
 
+// Rounds of the selection, as a rule.
+constexpr std::uint64_t kSelectRounds = 2;
+
 // In the output file, per tensor beside its name, and once.
 constexpr std::uint64_t kFilePerTensor = 320;
 constexpr std::uint64_t kFileOnce = 16 * kKibi;
 
-std::uint64_t trimmed_tasks(const job::Job& job, const plan::Plan& plan) {
-  std::uint64_t tasks = 0;
-  for (std::size_t task = 0; task < job.tasks.size(); ++task) {
-    const double density = job::constant(job, "density", task).value_or(1);
-    if (plan::trim_rank(plan.merged, density) < plan.merged.value()) ++tasks;
+// Thresholds that are sought: of every task, and of every density that a sweep gives it.
+std::uint64_t trims_of(std::span<const job::Job> points, const plan::Plan& plan) {
+  std::set<std::pair<std::size_t, std::uint64_t>> trims;
+  for (const job::Job& job : points) {
+    for (std::size_t task = 0; task < job.tasks.size(); ++task) {
+      const double density = job::constant(job, "density", task).value_or(1);
+      const std::uint64_t rank = plan::trim_rank(plan.merged, density);
+      if (rank < plan.merged.value()) trims.emplace(task, rank);
+    }
   }
-  return tasks;
+  return trims.size();
 }
 
 // Elements that the longest shard merges.
@@ -145,13 +154,33 @@ base::Bytes process_memory(const plan::Plan& plan, const Forecast& known, std::u
 
 // Those of the merge itself: what comes before the first chunk, the agreements before each
 // collective write, the counts at the end. Not those of MPI-IO, nor the few before and after.
-void count_allreduces(const job::Job& job, const plan::Plan& plan, Forecast& sum) {
-  merge::Allreduces all = merge::predict_allreduces(plan, job);
+// Points that are merged point by point add up; those of the paper's TIES are sought together.
+merge::Allreduces allreduces_of(std::span<const job::Job> points, const plan::Plan& plan) {
+  merge::Allreduces all = merge::predict_allreduces(plan, points.front());
+  if (!std::ranges::all_of(points, merge::is_ties)) {
+    for (const job::Job& job : points.subspan(1)) {
+      const merge::Allreduces more = merge::predict_allreduces(plan, job);
+      all.add(more.calls, more.bytes.value());
+    }
+    return all;
+  }
+  const std::uint64_t of_first = trims_of(points.first(1), plan);
+  const std::uint64_t of_all = trims_of(points, plan);
+  constexpr std::uint64_t kTogether = select::ThresholdSearch::kTasksPerRound;
+  const auto calls = [](std::uint64_t sought) { return (sought + kTogether - 1) / kTogether; };
+  all.add(kSelectRounds * (calls(of_all) - calls(of_first)),
+          kSelectRounds * (of_all - of_first) * select::ThresholdSearch::kBytesPerTask);
+  return all;
+}
+
+void count_allreduces(std::span<const job::Job> points, const plan::Plan& plan, Forecast& sum) {
+  merge::Allreduces all = allreduces_of(points, plan);
   for (std::size_t group = 0; group < plan.groups.size(); ++group)
     all.add(plan.rounds(group), plan.rounds(group) * merge::kAgreementBytes);
   constexpr std::uint64_t kSignsAndConflicts = 6;
-  if (merge::is_ties(job)) all.add(1, (kSignsAndConflicts + job.tasks.size()) * 8);
-  const merge::Allreduces of_statistics = merge::predict_statistics(plan, job);
+  if (merge::is_ties(points.front()))
+    all.add(1, (kSignsAndConflicts + points.front().tasks.size()) * 8);
+  const merge::Allreduces of_statistics = merge::predict_statistics(plan, points.front());
   all.add(of_statistics.calls, of_statistics.bytes.value());
   sum.allreduce_calls = all.calls;
   sum.allreduce_bytes = all.bytes;
@@ -181,14 +210,19 @@ base::Bytes file_bytes(const job::Job& job, const plan::Plan& plan) {
 
 }  // namespace
 
-Forecast forecast(const job::Job& job, const plan::Plan& plan, base::Bytes budget) {
+Forecast forecast(std::span<const job::Job> points, const plan::Plan& plan, base::Bytes budget) {
   Forecast sum;
-  sum.reads = plan::plan_reads(plan, budget);
-  plan::PassOptions passes = merge::pass_options(plan, job);
+  const bool writes = !points.front().writes_nothing;
+  sum.reads = plan::plan_reads(plan, budget, merge::demand(plan, points, writes));
+  plan::PassOptions passes = merge::pass_options(plan, points);
   sum.twice = passes.selects;
-  const std::uint64_t trimmed = trimmed_tasks(job, plan);
+  const std::uint64_t trimmed = trims_of(points, plan);
   std::uint64_t kept = 0;
-  const std::vector<base::Bytes> samples = merge::predict_samples(plan, job);
+  std::vector<base::Bytes> samples(plan.ranks);
+  for (const job::Job& job : points) {
+    const std::vector<base::Bytes> own = merge::predict_samples(plan, job);
+    for (std::size_t rank = 0; rank < samples.size(); ++rank) samples[rank] += own[rank];
+  }
   add_ranks(plan, passes, samples, sum, kept);
   const std::uint64_t brackets = passes.trims ? bracket_memory(plan, sum.all, trimmed) : 0;
   if (brackets > sum.reads.magnitudes.value()) {
@@ -197,20 +231,23 @@ Forecast forecast(const job::Job& job, const plan::Plan& plan, base::Bytes budge
   }
   sum.looks = passes.looks;
   sum.memory = process_memory(plan, sum, brackets, kept);
-  count_allreduces(job, plan, sum);
-  sum.output_file = file_bytes(job, plan);
+  count_allreduces(points, plan, sum);
+  sum.output_file = file_bytes(points.front(), plan);
   return sum;
 }
 
-std::optional<std::uint64_t> smallest_resident_ranks(const job::Job& job, const Models& models,
-                                                     base::Bytes budget, base::Bytes chunk) {
+std::optional<std::uint64_t> smallest_resident_ranks(std::span<const job::Job> points,
+                                                     const Models& models, base::Bytes budget,
+                                                     base::Bytes chunk) {
   const auto stays = [&](std::uint64_t ranks) {
-    const plan::Plan plan = plan_merge(job, models, ranks, chunk);
-    return plan::stays_resident(plan, plan::plan_reads(plan, budget),
-                                merge::pass_options(plan, job));
+    const plan::Plan plan = plan_merge(points.front(), models, ranks, chunk);
+    const bool writes = !points.front().writes_nothing;
+    const plan::Demand demand = merge::demand(plan, points, writes);
+    return plan::stays_resident(plan, plan::plan_reads(plan, budget, demand),
+                                merge::pass_options(plan, points));
   };
-  const plan::Plan one = plan_merge(job, models, 1, chunk);
-  const plan::PassOptions passes = merge::pass_options(one, job);
+  const plan::Plan one = plan_merge(points.front(), models, 1, chunk);
+  const plan::PassOptions passes = merge::pass_options(one, points);
   if (!passes.selects) return std::nullopt;
   const std::uint64_t keepable =
       plan::predict_traffic(one, plan::plan_reads(one, base::Bytes{}), 0, passes).select.value();

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 
 #include "mpimerge/base/index.hpp"
 #include "mpimerge/job/job.hpp"
@@ -28,17 +29,19 @@ struct Forecast {
   base::Bytes budget_to_stay;  ///< with it, this many ranks would keep all that they need twice
   std::uint64_t allreduce_calls = 0;
   base::Bytes allreduce_bytes;  ///< per rank
-  base::Bytes output_file;      ///< estimate; the parameters in it are exact
+  base::Bytes output_file;      ///< of one; estimate; the parameters in it are exact
 };
 
-/// Local. Forecasts the merge of `plan` with `budget` bytes for data per rank.
+/// Local. Forecasts the merge of `plan`, or all points of a sweep of it, with `budget` bytes for data
+/// per rank.
 /// Cost: O((ranks + tensors) × sources).
-Forecast forecast(const job::Job& job, const plan::Plan& plan, base::Bytes budget);
+Forecast forecast(std::span<const job::Job> points, const plan::Plan& plan, base::Bytes budget);
 
 /// Local. The number of ranks from which on all inputs stay in memory, each rank with `budget` for
 /// data: one rank less does not do. Nothing if no number of ranks does, or nothing is needed twice.
 /// Cost: that of a plan, a few dozen times.
-std::optional<std::uint64_t> smallest_resident_ranks(const job::Job& job, const Models& models,
-                                                     base::Bytes budget, base::Bytes chunk);
+std::optional<std::uint64_t> smallest_resident_ranks(std::span<const job::Job> points,
+                                                     const Models& models, base::Bytes budget,
+                                                     base::Bytes chunk);
 
 }  // namespace mpimerge::app

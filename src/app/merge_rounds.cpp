@@ -1,5 +1,7 @@
 #include "app/merge_rounds.hpp"
 
+#include <span>
+
 #include "mpimerge/base/dtype.hpp"
 #include "mpimerge/base/timer.hpp"
 #include "mpimerge/plan/unfinished.hpp"
@@ -58,7 +60,8 @@ bool MergeRounds::run(Recovery& recovery, Watchdog& watchdog, const merge::Progr
 comm::Wish MergeRounds::merge_round(std::size_t group, base::ElementRange chunk, comm::Wish wish) {
   const base::Timer timer;
   const auto merge = [&] {
-    out_.resize(chunk.count().value() * base::element_bytes(plan_.groups[group].dtype).value());
+    const std::size_t element = base::element_bytes(plan_.groups[group].dtype).value();
+    out_.resize(is_wanted() ? merge_.points() * chunk.count().value() * element : 0);
     merge_.merge_chunk(group, chunk, out_);
   };
   const comm::Wish agreed = comm::collectively(comm_, "merge", merge, wish);
@@ -66,11 +69,23 @@ comm::Wish MergeRounds::merge_round(std::size_t group, base::ElementRange chunk,
   return agreed;
 }
 
+// Where nobody writes, a merge that counts does without.
+bool MergeRounds::is_wanted() const {
+  if (!writers_.empty()) return true;
+  for (std::size_t point = 0; point < merge_.points(); ++point) {
+    if (merge_.counts(point) == nullptr) return true;
+  }
+  return false;
+}
+
 void MergeRounds::write_round(std::size_t group, base::Elements begin) {
   const base::Timer timer;
-  for (OutputWriter& writer : writers_) {
-    writer.write(file_.dataset_of[group], begin, out_);
-    written_ += base::Bytes{out_.size()};
+  const std::size_t of_point = out_.size() / merge_.points();
+  for (std::size_t number = 0; number < writers_.size(); ++number) {
+    const std::size_t point = number * merge_.points() / writers_.size();
+    const auto part = std::span<const std::byte>(out_).subspan(point * of_point, of_point);
+    writers_[number].write(file_.dataset_of[group], begin, part);
+    written_ += base::Bytes{part.size()};
   }
   write_seconds_ += timer.seconds();
 }

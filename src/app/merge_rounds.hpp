@@ -22,6 +22,7 @@ namespace mpimerge::app {
 class MergeRounds {
  public:
   /// Local. Keeps references to all but the last.
+  /// @param writers   as many for each point of the merge, those of the first point first
   /// @param finished  slabs of the outputs that are not to be made again
   MergeRounds(const comm::Comm& comm, const plan::Plan& plan, merge::Merge& merge,
               std::vector<OutputWriter>& writers, const OutputLayout& file,
@@ -50,6 +51,7 @@ class MergeRounds {
 
   void schedule(const std::vector<output::Slab>& finished);
   comm::Wish merge_round(std::size_t group, base::ElementRange chunk, comm::Wish wish);
+  [[nodiscard]] bool is_wanted() const;
   void write_round(std::size_t group, base::Elements begin);
 
   const comm::Comm& comm_;
@@ -58,7 +60,7 @@ class MergeRounds {
   std::vector<OutputWriter>& writers_;
   const OutputLayout& file_;
   std::vector<Part> parts_;
-  std::vector<std::byte> out_;
+  std::vector<std::byte> out_;  // of all points
   double merge_seconds_ = 0;
   double write_seconds_ = 0;
   base::Bytes written_;

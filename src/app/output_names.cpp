@@ -15,6 +15,11 @@ std::string without_last_slashes(std::string path) {
   return path;
 }
 
+std::string with_label(const std::string& path, const std::string& label) {
+  const std::size_t end = is_hdf5_name(path) ? path.rfind('.') : path.size();
+  return path.substr(0, end) + label + path.substr(end);
+}
+
 std::string title_of(const std::string& path) {
   return fs::path(without_last_slashes(path)).filename().string();
 }

@@ -11,6 +11,10 @@ bool is_hdf5_name(const std::string& path);
 /// Local. The same name without slashes at its end.
 std::string without_last_slashes(std::string path);
 
+/// Local. The name of an output with what tells it from others of a sweep: before the ending of an
+/// HDF5 file's, else at the end.
+std::string with_label(const std::string& path, const std::string& label);
+
 /// Local. The last part of an output's name, for people.
 std::string title_of(const std::string& path);
 

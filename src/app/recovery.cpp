@@ -169,6 +169,8 @@ void Recovery::save(const merge::Merge* merge, std::vector<OutputWriter>& writer
   last_ = Clock::now();
 }
 
+void Recovery::note() { output::write_journal(path_, account()); }
+
 void Recovery::forget_slabs(std::vector<OutputWriter>& writers) {
   journal_.slabs.clear();
   for (OutputWriter& writer : writers) writer.forget();

@@ -54,6 +54,10 @@ class Recovery {
   /// Errors: AgreedError{output}, {resources}.
   void save(const merge::Merge* merge, std::vector<OutputWriter>& writers);
 
+  /// Local, on rank 0. Writes down that this merge was begun, for a run that finds all outputs whole.
+  /// Errors: Error{output}, {resources}.
+  void note();
+
   /// Local. Everything will be written again: what lies in `writers` does not count.
   void forget_slabs(std::vector<OutputWriter>& writers);
 

@@ -1,9 +1,14 @@
 #include "app/summary.hpp"
 
+#include <algorithm>
+#include <array>
 #include <bit>
+#include <charconv>
 #include <cmath>
 #include <span>
 #include <string_view>
+#include <system_error>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -36,7 +41,7 @@ std::vector<std::string> model_parameters(const job::Job& job) {
 }
 
 nlohmann::ordered_json tasks_json(const MergeReport& report) {
-  const std::span<const merge::TaskTrim> trims = report.merge.trims();
+  const std::span<const merge::TaskTrim> trims = report.merge.trims(report.point);
   const std::vector<std::string> parameters = model_parameters(report.job);
   auto tasks = nlohmann::ordered_json::array();
   for (std::size_t number = 0; number < report.job.tasks.size(); ++number) {
@@ -50,7 +55,7 @@ nlohmann::ordered_json tasks_json(const MergeReport& report) {
       task["trim_rank"] = trim.trim_rank;
       task["threshold"] = number_or_null(threshold_of(trim));
       task["threshold_bits"] = fmt::format("0x{:08x}", trim.threshold_bits);
-      if (report.merge.counts() != nullptr) task["kept"] = trim.kept;
+      if (report.merge.counts(report.point) != nullptr) task["kept"] = trim.kept;
     }
     tasks.push_back(std::move(task));
   }
@@ -106,7 +111,7 @@ nlohmann::ordered_json summary_json(const MergeReport& report) {
       {"mpimerge", MPIMERGE_VERSION},          {"ranks", report.plan.ranks},
       {"method", report.job.method},           {"parameters", report.plan.merged.value()},
       {"tensors", report.plan.tensors.size()}, {"tasks", tasks_json(report)}};
-  if (const kernel::TiesCounts* const counts = report.merge.counts()) {
+  if (const kernel::TiesCounts* const counts = report.merge.counts(report.point)) {
     summary["signs"] = {{"positive", counts->positive},
                         {"negative", counts->negative},
                         {"cancelled", counts->cancelled},
@@ -114,7 +119,7 @@ nlohmann::ordered_json summary_json(const MergeReport& report) {
     summary["conflicts"] = {{"before_trim", counts->conflicts_before_trim},
                             {"after_trim", counts->conflicts_after_trim}};
   }
-  if (const merge::Statistics* const statistics = report.merge.statistics()) {
+  if (const merge::Statistics* const statistics = report.merge.statistics(report.point)) {
     std::vector<std::string> tasks;
     for (const job::Task& task : report.job.tasks) tasks.push_back(task.name);
     summary["report"] = statistics_json(*statistics, statistics->is_full ? "full" : "basic", tasks);
@@ -128,8 +133,7 @@ nlohmann::ordered_json summary_json(const MergeReport& report) {
   return summary;
 }
 
-std::string summary_text(const MergeReport& report) {
-  nlohmann::ordered_json summary = summary_json(report);
+std::string summary_text(nlohmann::ordered_json summary) {
   const auto statistics = summary.find("report");
   if (statistics == summary.end()) return summary.dump(2);
   const std::string of_tensors = statistics->dump();
@@ -144,8 +148,8 @@ std::string summary_table(const MergeReport& report) {
   const auto percent = [&](std::uint64_t count) {
     return 100 * static_cast<double>(count) / parameters;
   };
-  const std::span<const merge::TaskTrim> trims = report.merge.trims();
-  const kernel::TiesCounts* const counts = report.merge.counts();
+  const std::span<const merge::TaskTrim> trims = report.merge.trims(report.point);
+  const kernel::TiesCounts* const counts = report.merge.counts(report.point);
   const std::vector<std::string> names = model_parameters(report.job);
   std::size_t width = 4;
   for (const job::Task& task : report.job.tasks) width = std::max(width, task.name.size());
@@ -178,6 +182,127 @@ std::string summary_table(const MergeReport& report) {
   }
   text += fmt::format("memory     {} on the largest rank\n", base::human_bytes(report.peak_memory));
   return text;
+}
+
+namespace {
+
+// What a value's name says: a number, numbers, or a flag.
+nlohmann::ordered_json value_json(const std::string& name) {
+  auto list = nlohmann::ordered_json::array();
+  std::size_t begin = 0;
+  while (begin <= name.size()) {
+    const std::size_t end = std::min(name.find('_', begin), name.size());
+    const std::string part = name.substr(begin, end - begin);
+    double number = 0;
+    const auto [last, status] = std::from_chars(part.data(), part.data() + part.size(), number);
+    const bool is_number = status == std::errc{} && last == part.data() + part.size();
+    list.push_back(is_number ? nlohmann::ordered_json(number) : nlohmann::ordered_json(part));
+    begin = end + 1;
+  }
+  if (list.size() == 1) return list[0];
+  return list;
+}
+
+nlohmann::ordered_json values_json(const job::Sweep& sweep, std::size_t point) {
+  auto values = nlohmann::ordered_json::object();
+  for (std::size_t key = 0; key < sweep.keys.size(); ++key)
+    values[sweep.keys[key]] = value_json(sweep.values[point][key]);
+  return values;
+}
+
+nlohmann::ordered_json score_json(const Score& score) {
+  return score.value ? nlohmann::ordered_json(*score.value) : nlohmann::ordered_json(nullptr);
+}
+
+// Of a merge's summary, what is its own among others of a sweep.
+constexpr std::array<std::string_view, 9> kShared{"mpimerge",    "ranks",   "method",
+                                                  "parameters",  "tensors", "memory",
+                                                  "memory_plan", "phases",  "peak_rss_bytes"};
+
+}  // namespace
+
+nlohmann::ordered_json sweep_json(const job::Sweep& sweep,
+                                  const std::vector<nlohmann::ordered_json>& summaries,
+                                  const std::vector<Score>& scores) {
+  nlohmann::ordered_json all;
+  for (const std::string_view key : kShared) all[key] = summaries.front()[key];
+  all["sweep"] = sweep.keys;
+  auto points = nlohmann::ordered_json::array();
+  for (std::size_t point = 0; point < summaries.size(); ++point) {
+    nlohmann::ordered_json own{{"values", values_json(sweep, point)},
+                               {"outputs", sweep.points[point].outputs}};
+    for (const auto& [key, value] : summaries[point].items()) {
+      if (std::ranges::find(kShared, key) == kShared.end() && key != "provenance") own[key] = value;
+    }
+    if (!scores.empty()) own["score"] = score_json(scores[point]);
+    points.push_back(std::move(own));
+  }
+  if (const auto best = best_of(scores)) {
+    all["best"] = {{"values", values_json(sweep, *best)},
+                   {"score", score_json(scores[*best])},
+                   {"outputs", sweep.points[*best].outputs}};
+  }
+  all["points"] = std::move(points);
+  all["provenance"] = summaries.front()["provenance"];
+  return all;
+}
+
+std::string sweep_table(const job::Sweep& sweep, const std::vector<MergeReport>& reports,
+                        const std::vector<Score>& scores) {
+  std::vector<std::size_t> widths;
+  for (std::size_t key = 0; key < sweep.keys.size(); ++key) {
+    std::size_t width = sweep.keys[key].size();
+    for (const auto& values : sweep.values) width = std::max(width, values[key].size());
+    widths.push_back(width);
+  }
+  const auto line = [&](const std::vector<std::string>& cells) {
+    std::string text;
+    for (std::size_t key = 0; key < cells.size(); ++key)
+      text += fmt::format("{}{:<{}}", key == 0 ? "" : "  ", cells[key], widths[key]);
+    return text;
+  };
+  std::string text = line(sweep.keys);
+  const bool is_counted = reports.front().merge.counts() != nullptr;
+  if (is_counted)
+    text += fmt::format("  {:>7}  {:>11}  {:>11}  {:>11}", "kept %", "untouched %", "cancelled %",
+                        "conflicts %");
+  if (!scores.empty()) text += fmt::format("  {:>12}", "score");
+  text += '\n';
+  for (const MergeReport& report : reports) {
+    text += line(sweep.values[report.point]);
+    if (const kernel::TiesCounts* const counts = report.merge.counts(report.point)) {
+      const auto parameters = static_cast<double>(report.plan.merged.value());
+      const std::span<const merge::TaskTrim> trims = report.merge.trims(report.point);
+      double kept = 0;  // on average over the tasks
+      for (const merge::TaskTrim& trim : trims)
+        kept += static_cast<double>(trim.kept) / static_cast<double>(trims.size());
+      const auto percent = [&](double count) { return 100 * count / parameters; };
+      text += fmt::format("  {:>7.2f}  {:>11.2f}  {:>11.2f}  {:>11.2f}", percent(kept),
+                          percent(static_cast<double>(counts->untouched)),
+                          percent(static_cast<double>(counts->cancelled)),
+                          percent(static_cast<double>(counts->conflicts_after_trim)));
+    }
+    if (!scores.empty()) {
+      const auto& value = scores[report.point].value;
+      text += value ? fmt::format("  {:>12.7g}", *value) : fmt::format("  {:>12}", "-");
+    }
+    text += '\n';
+  }
+  const MergeReport& any = reports.front();
+  text += fmt::format("parameters {}, tasks {}, ranks {}\n", any.plan.merged.value(),
+                      any.job.tasks.size(), any.plan.ranks);
+  text += fmt::format("memory     {} on the largest rank\n", base::human_bytes(any.peak_memory));
+  return text;
+}
+
+std::string best_line(const job::Sweep& sweep, const std::vector<Score>& scores) {
+  const auto best = best_of(scores);
+  if (!best) return {};
+  std::string values;
+  for (std::size_t key = 0; key < sweep.keys.size(); ++key)
+    values += fmt::format("{} {}, ", sweep.keys[key], sweep.values[*best][key]);
+  return fmt::format("best       {}score {:.7g}: {}\n", values, *scores[*best].value,
+                     sweep.points[*best].outputs.front());
 }
 
 }  // namespace mpimerge::app

@@ -7,12 +7,14 @@
 
 #include "mpimerge/base/index.hpp"
 #include "mpimerge/job/job.hpp"
+#include "mpimerge/job/sweep.hpp"
 #include "mpimerge/merge/merge.hpp"
 #include "mpimerge/output/hdf5_writer.hpp"
 #include "mpimerge/plan/plan.hpp"
 #include "mpimerge/plan/read_plan.hpp"
 
 #include "app/phases.hpp"
+#include "app/score.hpp"
 
 namespace mpimerge::app {
 
@@ -34,6 +36,7 @@ struct MergeReport {
   const job::Job& job;
   const plan::Plan& plan;
   const merge::Merge& merge;
+  std::size_t point;  ///< of the merge
   const std::vector<Phase>& phases;
   std::vector<output::TransferMode> transfers;  ///< by HDF5 output
   base::Bytes peak_memory;                      ///< of the largest rank
@@ -45,9 +48,23 @@ struct MergeReport {
 nlohmann::ordered_json summary_json(const MergeReport& report);
 
 /// Local. The same as text: a key per line, but for the statistics of tensors, which are many.
-std::string summary_text(const MergeReport& report);
+std::string summary_text(nlohmann::ordered_json summary);
 
 /// Local. The same for people: what was merged and what the trim and the election did.
 std::string summary_table(const MergeReport& report);
+
+/// Local. The summary of a sweep: what all points share, and under `points` what is of each.
+/// @param summaries  of the points
+/// @param scores     likewise; none where nobody asked for them
+nlohmann::ordered_json sweep_json(const job::Sweep& sweep,
+                                  const std::vector<nlohmann::ordered_json>& summaries,
+                                  const std::vector<Score>& scores);
+
+/// Local. The same for people: a line per point.
+std::string sweep_table(const job::Sweep& sweep, const std::vector<MergeReport>& reports,
+                        const std::vector<Score>& scores);
+
+/// Local. Which point has the best score, in a line; empty where none has one.
+std::string best_line(const job::Sweep& sweep, const std::vector<Score>& scores);
 
 }  // namespace mpimerge::app

@@ -1,5 +1,6 @@
 #include "app/work.hpp"
 
+#include <algorithm>
 #include <filesystem>
 #include <system_error>
 
@@ -88,6 +89,12 @@ Models open_models(const job::Job& job) {
   }
   if (!job.signs_name.empty()) models.push_back(open_checkpoint(job.signs_path, job.signs_name));
   return models;
+}
+
+base::Bytes chunk_of(const MergeOptions& options, const job::Sweep& sweep) {
+  constexpr base::Bytes kLeast{std::uint64_t{1} << 20};
+  if (options.chunk_is_given || !sweep.is_sweep()) return options.chunk;
+  return std::max(base::Bytes{options.chunk.value() / sweep.points.size()}, kLeast);
 }
 
 plan::Plan plan_merge(const job::Job& job, const Models& models, std::uint64_t ranks,

@@ -9,13 +9,19 @@
 #include "mpimerge/base/index.hpp"
 #include "mpimerge/checkpoint/catalog.hpp"
 #include "mpimerge/job/job.hpp"
+#include "mpimerge/job/sweep.hpp"
 #include "mpimerge/plan/plan.hpp"
+
+#include "app/cli.hpp"
 
 namespace mpimerge::app {
 
 /// All that rank 0 finds out before the work and every rank needs.
 struct Work {
+  /// What all points share, or the job itself where it is one merge; `outputs` are those of all
+  /// points, one point after the other.
   job::Job job;
+  job::Sweep sweep;  ///< its `job.outputs` are as the user gave them; those of points have values
   plan::Plan plan;
   std::map<std::string, std::string> metadata;  ///< of the base
   bool finished = false;                        ///< an earlier run had done all of it
@@ -23,7 +29,7 @@ struct Work {
 
   template <class Archive>
   void serialize(Archive& archive, unsigned /*version*/) {
-    archive& job& plan& metadata& finished& journal;
+    archive& job& sweep& plan& metadata& finished& journal;
   }
 };
 
@@ -41,6 +47,10 @@ void warn_of_other_rules(const job::Job& job);
 /// Local. Opens the job's checkpoints; headers only.
 /// Errors: Error{input}; Error{job} if the base is among the tasks by another name.
 Models open_models(const job::Job& job);
+
+/// Local. What each output gets per rank and round, if the user did not say: those of a sweep share
+/// what one output gets, down to a size at which collective writes are still worth it.
+base::Bytes chunk_of(const MergeOptions& options, const job::Sweep& sweep);
 
 /// Local. The plan of the job's merge by so many ranks.
 /// Errors: Error{input} as plan::build_plan.

@@ -109,18 +109,21 @@ Grid::Grid(Node& root, Faults& faults) {
   if (!section || method == nullptr) return;
   if (node.entries.empty()) sweep.fault_expected(kExpected);
   std::size_t name_bytes = 0;
+  bool is_sound = true;
   for (const method::Parameter& parameter : method->parameters) {
     const auto value = section->find(parameter.name);
     if (!value || !value->items("a list of values")) continue;
     axes_.push_back({std::string(parameter.name), value->node().items});
     const bool of_models = parameter.of == method::Parameter::Of::model;
-    name_bytes += parameter.name.size() + 2 + check_values(axes_.back(), of_models, faults);
+    const auto longest = check_values(axes_.back(), of_models, faults);
+    is_sound = is_sound && longest;
+    name_bytes += parameter.name.size() + 2 + longest.value_or(0);
   }
   section->finish(method->name);
   if (name_bytes > kMostNameBytes) {
     sweep.fault(
-        fmt::format("found values of {} characters in all; expected at most {}, because "
-                    "outputs are named by them",
+        fmt::format("found values of {} characters in all; expected at most {}, because outputs "
+                    "are named by them",
                     name_bytes, kMostNameBytes));
   }
   // As the file has them.
@@ -130,16 +133,18 @@ Grid::Grid(Node& root, Faults& faults) {
   std::ranges::sort(axes_, {}, place);
   std::size_t points = 1;
   for (const Axis& axis : axes_) points = std::min(points * axis.values.size(), kMostPoints + 1);
-  if (points <= kMostPoints) return;
-  sweep.fault(fmt::format("found a grid of more than {} points; expected fewer", kMostPoints));
-  axes_.clear();
+  if (points > kMostPoints)
+    sweep.fault(fmt::format("found a grid of more than {} points; expected fewer", kMostPoints));
+  // Else every point would complain of what is said already.
+  if (points > kMostPoints || !is_sound) axes_.clear();
 }
 
 // That they are numbers, each within its limits, is for those to say who read a point's job.
-// Returns the length of the longest in a name.
-std::size_t Grid::check_values(const Axis& axis, bool of_models, Faults& faults) {
+// Returns the length of the longest in a name; nothing where some are no values at all.
+std::optional<std::size_t> Grid::check_values(const Axis& axis, bool of_models, Faults& faults) {
   std::set<std::string> names;
   std::size_t longest = 0;
+  bool is_sound = true;
   for (std::size_t number = 0; number < axis.values.size(); ++number) {
     const Node& node = axis.values[number];
     const Value value(node, fmt::format("sweep.{}[{}]", axis.name, number), faults);
@@ -151,6 +156,7 @@ std::size_t Grid::check_values(const Axis& axis, bool of_models, Faults& faults)
     if (node.kind != Node::Kind::scalar && !is_of_scalars) {
       value.fault_expected(of_models ? "a number, or a list of one number per model" : "a number",
                            "what depends on the tensor stands under `parameters`");
+      is_sound = false;
       continue;
     }
     const std::string name = name_of(node);
@@ -158,7 +164,7 @@ std::size_t Grid::check_values(const Axis& axis, bool of_models, Faults& faults)
     if (!names.insert(name).second)
       value.fault(fmt::format("found {} twice; expected each value once", name));
   }
-  return longest;
+  return is_sound ? std::optional(longest) : std::nullopt;
 }
 
 std::vector<std::string> Grid::keys() const {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -34,7 +35,7 @@ class Grid {
 
   [[nodiscard]] const Node& value(std::size_t point, std::size_t axis) const;
 
-  static std::size_t check_values(const Axis& axis, bool of_models, Faults& faults);
+  static std::optional<std::size_t> check_values(const Axis& axis, bool of_models, Faults& faults);
 
   std::vector<Axis> axes_;
 };

@@ -1,5 +1,6 @@
 #include "mpimerge/job/parse.hpp"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -138,18 +139,31 @@ Sweep parse_sweep(std::string_view yaml, const std::filesystem::path& file,
     if (faults.are_too_many()) break;
     job.file = file.string();
     job.text = sweep.is_sweep() ? write_tree(root) : text;
-    sweep.points.push_back({grid.values(point), std::move(job)});
+    sweep.values.push_back(grid.values(point));
+    sweep.points.push_back(std::move(job));
   }
   faults.throw_if_any();
-  sweep.job = sweep.points.front().job;
+  sweep.job = sweep.points.front();
   sweep.job.text = text;
   return sweep;
+}
+
+std::vector<std::string> words_of(std::string_view command) {
+  constexpr std::string_view kBlanks = " \t\r\n";
+  std::vector<std::string> words;
+  for (std::size_t begin = 0;
+       (begin = command.find_first_not_of(kBlanks, begin)) != std::string_view::npos;) {
+    const std::size_t end = std::min(command.find_first_of(kBlanks, begin), command.size());
+    words.emplace_back(command.substr(begin, end - begin));
+    begin = end;
+  }
+  return words;
 }
 
 std::string Sweep::label(std::size_t point) const {
   std::string label;
   for (std::size_t key = 0; key < keys.size(); ++key)
-    label += fmt::format("-{}-{}", keys[key], points[point].values[key]);
+    label += fmt::format("-{}-{}", keys[key], values[point][key]);
   return label;
 }
 

@@ -18,6 +18,7 @@
 
 #include "mpimerge/base/text.hpp"
 #include "mpimerge/job/numbers.hpp"
+#include "mpimerge/job/parse.hpp"
 #include "mpimerge/method/method.hpp"
 
 #include "job/checkpoints.hpp"
@@ -172,6 +173,7 @@ class JobReader {
     inputs_.claim("base_model", job_.base_path);
     read_outputs();
     read_output_hints();
+    if (const auto value = root_.find("score")) read_score(*value);
     root_.refuse({"sweep"}, "not one merge but several; expected a job without sweep");
     root_.refuse({"modules"}, "not supported by this version; list whole models under `models`");
     root_.refuse({"experts", "shared_experts", "gate_mode"},
@@ -487,6 +489,28 @@ class JobReader {
                       describe(value.node()), known->second));
     }
     job_.outputs.push_back(path);
+  }
+
+  /// A command: its words in a list, or parted by blanks.
+  void read_score(const Value& value) {
+    constexpr std::string_view kExpected = "a command, or a list of its words";
+    const auto read = [&](const Value& item) {
+      if (auto word = item.text(kExpected)) job_.score.push_back(std::move(*word));
+    };
+    if (value.node().kind == Node::Kind::list) {
+      const auto items = value.items(kExpected);
+      if (!items) return;
+      for (const Value& item : *items) read(item);
+    } else if (const auto text = value.text(kExpected)) {
+      job_.score = words_of(*text);
+      if (job_.score.empty()) value.fault_expected(kExpected);
+    }
+    if (job_.score.empty()) return;
+    if (job_.score.front().find('/') != std::string::npos)
+      job_.score.front() =
+          std::filesystem::absolute(resolve(job_.score.front(), directory_)).string();
+    if (job_.writes_nothing)
+      value.fault("there is nothing to score with `output: none`; expected one of them");
   }
 
   void read_output_hints() {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <type_traits>
 
 #include "mpimerge/kernel/convert.hpp"
 
@@ -26,18 +27,28 @@ HWY_INLINE IntegerVector integers(std::uint32_t bits) {
   return hn::Set(kIntegers, static_cast<std::int32_t>(bits));
 }
 
+// In place of a type of elements: what is counted are magnitudes already, and there is no base.
+struct Listed {};
+
 // The magnitudes of two vectors of elements.
 template <class Load>
 HWY_INLINE void two_magnitudes(const std::byte* task, const std::byte* base, std::size_t element,
                                IntegerVector& first, IntegerVector& second) {
-  prefetch_two<Load>(task, element, kBytesAhead);
-  prefetch_two<Load>(base, element, kBytesAhead);
-  FloatVector task_first, task_second, base_first, base_second;
-  Load::two_at(task, element, task_first, task_second);
-  Load::two_at(base, element, base_first, base_second);
-  const IntegerVector sign_off = integers(0x7fffffffu);
-  first = hn::And(hn::BitCast(kIntegers, hn::Sub(task_first, base_first)), sign_off);
-  second = hn::And(hn::BitCast(kIntegers, hn::Sub(task_second, base_second)), sign_off);
+  if constexpr (std::is_same_v<Load, Listed>) {
+    const auto* const magnitudes = reinterpret_cast<const std::int32_t*>(task) + element;
+    first = hn::LoadU(kIntegers, magnitudes);
+    second = hn::LoadU(kIntegers, magnitudes + hn::Lanes(kIntegers));
+    return;
+  } else {
+    prefetch_two<Load>(task, element, kBytesAhead);
+    prefetch_two<Load>(base, element, kBytesAhead);
+    FloatVector task_first, task_second, base_first, base_second;
+    Load::two_at(task, element, task_first, task_second);
+    Load::two_at(base, element, base_first, base_second);
+    const IntegerVector sign_off = integers(0x7fffffffu);
+    first = hn::And(hn::BitCast(kIntegers, hn::Sub(task_first, base_first)), sign_off);
+    second = hn::And(hn::BitCast(kIntegers, hn::Sub(task_second, base_second)), sign_off);
+  }
 }
 
 // An atom of the bracket, or what no magnitude is.
@@ -142,6 +153,11 @@ BracketCount count_f32(const std::byte* task, const std::byte* base, std::size_t
   return count_as<LoadF32>(task, base, elements, bracket, list);
 }
 
+BracketCount count_magnitudes(const std::byte* magnitudes, const std::byte* /*base*/,
+                              std::size_t elements, const Bracket& bracket, std::uint32_t* list) {
+  return count_as<Listed>(magnitudes, magnitudes, elements, bracket, list);
+}
+
 }  // namespace
 }  // namespace HWY_NAMESPACE
 }  // namespace mpimerge::kernel
@@ -154,6 +170,7 @@ namespace {
 HWY_EXPORT(count_bf16);
 HWY_EXPORT(count_f16);
 HWY_EXPORT(count_f32);
+HWY_EXPORT(count_magnitudes);
 
 // Whole vectors of every processor, kVectors of them: 4 × 2,048 bits.
 constexpr std::size_t kWhole = 256;
@@ -220,6 +237,29 @@ BracketCount count_bracket(base::Dtype dtype, std::span<const std::byte> task,
       return of.subspan(begin * element_bytes, size * element_bytes);
     };
     add(count, count_rest(dtype, part(task), part(base), size, bracket, list + count.listed));
+  }
+  return count;
+}
+
+BracketCount count_listed(std::uint32_t* magnitudes, std::size_t elements, const Bracket& bracket,
+                          std::uint32_t* list) noexcept {
+  const std::size_t whole = (elements + kWhole - 1) / kWhole * kWhole;
+  const std::size_t added = whole - elements;
+  // The largest magnitude there is: the last in the list, or above.
+  constexpr std::uint32_t kFilling = Bracket::kEnd - 1;
+  std::fill_n(magnitudes + elements, added, kFilling);
+  const auto* const bytes = reinterpret_cast<const std::byte*>(magnitudes);
+  BracketCount count = HWY_DYNAMIC_DISPATCH(count_magnitudes)(bytes, bytes, whole, bracket, list);
+  if (bracket.high < Bracket::kEnd) {
+    count.above -= added;
+    return count;
+  }
+  const auto atoms = std::span(bracket.atoms).first(bracket.atom_count);
+  const auto filling = std::find(atoms.begin(), atoms.end(), kFilling);
+  if (filling != atoms.end()) {
+    count.atoms[static_cast<std::size_t>(filling - atoms.begin())] -= added;
+  } else {
+    count.listed -= added;
   }
   return count;
 }

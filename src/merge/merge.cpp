@@ -58,6 +58,14 @@ plan::PassOptions pass_options(const plan::Plan& plan, std::span<const job::Job>
   return all;
 }
 
+plan::Demand demand(const plan::Plan& plan, std::span<const job::Job> points, bool writes) {
+  const bool is_counted = std::ranges::all_of(points, is_ties);
+  plan::Demand demand;
+  demand.outputs = writes || !is_counted ? points.size() : 0;
+  if (is_counted) demand.thresholds = ties_thresholds(plan, points);
+  return demand;
+}
+
 std::unique_ptr<Merge> make_merge(const plan::Plan& plan, const plan::ReadPlan& reads,
                                   std::span<const job::Job> points, BlockStore& store,
                                   BlockStore& rows) {

@@ -97,6 +97,10 @@ plan::PassOptions ties_passes(const plan::Plan& plan, std::span<const job::Job> 
   return options;
 }
 
+std::uint64_t ties_thresholds(const plan::Plan& plan, std::span<const job::Job> points) {
+  return sought_by(plan, points).size();
+}
+
 TiesMerge::TiesMerge(const plan::Plan& plan, const plan::ReadPlan& reads,
                      std::span<const job::Job> points, BlockStore& store)
     : plan_(plan),
@@ -283,26 +287,47 @@ bool TiesMerge::look_at_shard(const comm::Comm& comm, const Progress& progress,
 
 void TiesMerge::select_tile(const BlockData& block, const Tile& tile) {
   for (std::size_t task = 0; task < tasks_; ++task) {
-    bool is_checked = !check_values_;
-    const auto count = [&](const kernel::Bracket& bracket) {
-      const kernel::BracketCount found = count_bracket(block, tile, task, bracket);
-      if (!is_checked && found.largest >= kInfinityBits) refuse_non_finite(block, tile, task);
-      is_checked = true;
-      return found;
-    };
+    wanted_.clear();
     for (std::size_t place = first_sought_[task]; place < first_sought_[task + 1]; ++place) {
-      if (!search_.wants(place)) continue;
-      const kernel::BracketCount found = count(search_.bracket(place));
-      search_.add(place, found, std::span(list_).first(found.listed));
+      if (search_.wants(place)) wanted_.push_back(place);
     }
+    if (wanted_.empty() && !check_values_) continue;
     // A task that nothing is asked of is only looked at for its largest value.
-    constexpr kernel::Bracket kAboveAll{kernel::Bracket::kEnd - 1, kernel::Bracket::kEnd, {}, 0};
-    if (!is_checked) count(kAboveAll);
+    kernel::Bracket bracket{kernel::Bracket::kEnd - 1, kernel::Bracket::kEnd, {}, 0};
+    if (wanted_.size() == 1) bracket = search_.bracket(wanted_.front());
+    if (wanted_.size() > 1) bracket = around(wanted_);
+    const kernel::BracketCount count = count_bracket(block, tile, task, bracket);
+    if (check_values_ && count.largest >= kInfinityBits) refuse_non_finite(block, tile, task);
+    if (wanted_.size() == 1)
+      search_.add(wanted_.front(), count, std::span(list_).first(count.listed));
+    else
+      add_several(count);
   }
   if (std::ranges::none_of(elections_, &Election::counts_signs)) return;
   const Shared shared = share(block, tile);
   for (Election& election : elections_) {
     if (election.counts_signs) election.signs += tile_signs(shared, election);
+  }
+}
+
+// What holds the brackets of some thresholds.
+kernel::Bracket TiesMerge::around(std::span<const std::size_t> places) const {
+  kernel::Bracket all{kernel::Bracket::kEnd, 0, {}, 0};
+  for (const std::size_t place : places) {
+    all.low = std::min(all.low, search_.bracket(place).low);
+    all.high = std::max(all.high, search_.bracket(place).high);
+  }
+  return all;
+}
+
+// Gives each of the wanted thresholds its part of what lies around them all, which is in list_.
+void TiesMerge::add_several(const kernel::BracketCount& around) {
+  part_list_.resize(list_.size());
+  for (const std::size_t place : wanted_) {
+    kernel::BracketCount part = kernel::count_listed(list_.data(), around.listed,
+                                                     search_.bracket(place), part_list_.data());
+    part.above += around.above;
+    search_.add(place, part, std::span(part_list_).first(part.listed));
   }
 }
 
@@ -363,35 +388,46 @@ void TiesMerge::merge_chunk(std::size_t group, base::ElementRange chunk, std::sp
 // @param out  of all points: each has the chunk that begins at `chunk_begin`
 void TiesMerge::merge_block(const BlockData& block, base::Elements chunk_begin,
                             std::span<std::byte> out) {
-  const base::Dtype out_type = plan_.groups[block.group].dtype;
-  const std::size_t out_bytes = base::element_bytes(out_type).value();
-  const std::size_t of_point = out.size() / points_.size();
   const std::size_t block_begin = (block.range.begin - chunk_begin).value();
-  for (std::size_t point = 0; point < points_.size(); ++point)
-    copy_unmerged(plan_, block, out.subspan(point * of_point + block_begin * out_bytes));
+  if (!out.empty()) copy_unmerged(block, block_begin, out);
   each_tile(block, [&](const Tile& tile) {
     const Shared shared = share(block, tile);
+    const std::span<float> merged = std::span(merged_tile_).first(tile.elements);
     const std::size_t first =
         block_begin + block.segments[tile.segment].chunk_offset.value() + tile.begin;
-    const auto put = [&](std::size_t point, std::span<const float> merged) {
-      kernel::from_f32(
-          out_type, merged,
-          out.subspan(point * of_point + first * out_bytes, merged.size() * out_bytes));
-    };
-    const std::span<float> merged = std::span(merged_tile_).first(tile.elements);
     for (Election& election : elections_) {
       elect_tile(election, block, tile, shared, merged);
-      if (!election.rule.gives_vector) {
-        put(election.points.front(), merged);
-        continue;
-      }
-      const std::span<float> moved = std::span(moved_tile_).first(tile.elements);
-      for (const std::size_t point : election.points) {
-        kernel::move_base(shared.dtype, shared.base, points_[point].lambda, merged, moved);
-        put(point, moved);
-      }
+      if (!out.empty()) put_points(election, shared, merged, block.group, first, out);
     }
   });
+}
+
+void TiesMerge::copy_unmerged(const BlockData& block, std::size_t block_begin,
+                              std::span<std::byte> out) const {
+  const std::size_t element = base::element_bytes(plan_.groups[block.group].dtype).value();
+  const std::size_t of_point = out.size() / points_.size();
+  for (std::size_t point = 0; point < points_.size(); ++point)
+    merge::copy_unmerged(plan_, block, out.subspan(point * of_point + block_begin * element));
+}
+
+// What an election made of a tile becomes the tile of each of its points, `first` elements behind
+// the begin of the chunk.
+void TiesMerge::put_points(const Election& election, const Shared& shared,
+                           std::span<const float> merged, std::size_t group, std::size_t first,
+                           std::span<std::byte> out) {
+  const base::Dtype dtype = plan_.groups[group].dtype;
+  const std::size_t element = base::element_bytes(dtype).value();
+  const std::size_t of_point = out.size() / points_.size();
+  for (const std::size_t point : election.points) {
+    std::span<const float> values = merged;
+    if (election.rule.gives_vector) {
+      const std::span<float> moved = std::span(moved_tile_).first(merged.size());
+      kernel::move_base(shared.dtype, shared.base, points_[point].lambda, merged, moved);
+      values = moved;
+    }
+    kernel::from_f32(dtype, values,
+                     out.subspan(point * of_point + first * element, values.size() * element));
+  }
 }
 
 // Makes the tasks of a tile ready for the kernels. The base's values come with them, in a type that

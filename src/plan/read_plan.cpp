@@ -27,13 +27,13 @@ constexpr std::uint64_t kMostSampleBlocks = 256;
 constexpr std::uint64_t kSampleElements = 2048;
 
 // An eighth of what is left for data is more than what lies in good brackets takes when all else is
-// resident. Where little is left, brackets come first, up to what 16-bit models need for a task: a
-// second look at all inputs costs more than a few blocks that stay.
+// resident. Where little is left, brackets come first, up to what 16-bit models need for a threshold:
+// a second look at all inputs costs more than a few blocks that stay.
 constexpr std::uint64_t kMagnitudesShare = 8;
-constexpr std::uint64_t kMagnitudesOfTask = std::uint64_t{4} << 20;
+constexpr std::uint64_t kMagnitudesOfThreshold = std::uint64_t{4} << 20;
 
-std::uint64_t magnitudes_of(std::uint64_t rest, std::uint64_t tasks) {
-  return std::max(rest / kMagnitudesShare, std::min(rest / 2, tasks * kMagnitudesOfTask));
+std::uint64_t magnitudes_of(std::uint64_t rest, std::uint64_t thresholds) {
+  return std::max(rest / kMagnitudesShare, std::min(rest / 2, thresholds * kMagnitudesOfThreshold));
 }
 
 std::uint64_t aligned(std::uint64_t bytes) {
@@ -223,7 +223,7 @@ Traffic predict_passes(const Plan& plan, const ReadPlan& reads, std::uint64_t ra
 
 }  // namespace
 
-ReadPlan plan_reads(const Plan& plan, base::Bytes budget) {
+ReadPlan plan_reads(const Plan& plan, base::Bytes budget, const Demand& demand) {
   ReadPlan reads;
   reads.budget = budget;
   std::uint64_t longest_output = 0;
@@ -241,13 +241,14 @@ ReadPlan plan_reads(const Plan& plan, base::Bytes budget) {
     longest_output =
         std::max(longest_output, chunk * base::element_bytes(plan.groups[group].dtype).value());
   }
+  longest_output *= demand.outputs;
   reads.output = base::Bytes{longest_output};
   passing += kBlockStores * factors_memory(plan);
   reads.passing = base::Bytes{passing};
   const std::uint64_t needed = longest_output + passing;
   const std::uint64_t rest = budget.value() > needed ? budget.value() - needed : 0;
-  reads.tasks = plan.sources.size() - 1;
-  reads.magnitudes = base::Bytes{magnitudes_of(rest, reads.tasks)};
+  reads.thresholds = demand.thresholds > 0 ? demand.thresholds : plan.sources.size() - 1;
+  reads.magnitudes = base::Bytes{magnitudes_of(rest, reads.thresholds)};
   reads.resident = base::Bytes{rest - reads.magnitudes.value()};
   return reads;
 }
@@ -340,11 +341,11 @@ base::Bytes budget_for(const ReadPlan& reads, base::Bytes resident) {
   if (resident == base::Bytes{}) return base::Bytes{needed};
   // The smallest rest of which that much is left: one of the three rules gives it.
   const std::uint64_t stay = resident.value();
-  const std::uint64_t least = reads.tasks * kMagnitudesOfTask;
+  const std::uint64_t least = reads.thresholds * kMagnitudesOfThreshold;
   std::uint64_t smallest = std::numeric_limits<std::uint64_t>::max();
   for (const std::uint64_t rest :
        {2 * stay - 1, stay + least, stay + (stay - 1) / (kMagnitudesShare - 1)}) {
-    if (rest - magnitudes_of(rest, reads.tasks) >= stay) smallest = std::min(smallest, rest);
+    if (rest - magnitudes_of(rest, reads.thresholds) >= stay) smallest = std::min(smallest, rest);
   }
   return base::Bytes{needed + smallest};
 }

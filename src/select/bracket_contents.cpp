@@ -65,10 +65,6 @@ void BracketContents::count(const Bracket& bracket, std::span<std::uint64_t> cou
   });
 }
 
-std::uint32_t& BracketContents::counter(std::uint32_t page, std::uint32_t index) {
-  return counters_[page / kPagesPerPiece][page % kPagesPerPiece * kStretch + index];
-}
-
 void BracketContents::tally(std::span<const std::uint32_t> magnitudes, std::uint64_t& memory_left) {
   for (std::size_t done = 0; done < magnitudes.size(); ++done) {
     const std::uint32_t index = magnitudes[done] - bracket_.low;
@@ -82,7 +78,9 @@ void BracketContents::tally(std::span<const std::uint32_t> magnitudes, std::uint
       page = pages_++;
       if (page % kPagesPerPiece == 0) counters_.emplace_back(kPagesPerPiece << kStretchBits);
     }
-    if (++counter(page, index % kStretch) == 0) carries_.push_back(magnitudes[done]);
+    std::uint32_t& counter =
+        counters_[page / kPagesPerPiece][page % kPagesPerPiece * kStretch + index % kStretch];
+    if (++counter == 0) carries_.push_back(magnitudes[done]);
   }
 }
 

@@ -43,7 +43,6 @@ class BracketContents {
  private:
   void list(std::span<const std::uint32_t> magnitudes, std::uint64_t& memory_left);
   void tally(std::span<const std::uint32_t> magnitudes, std::uint64_t& memory_left);
-  std::uint32_t& counter(std::uint32_t page, std::uint32_t index);
   void fall_back_to_bins(std::uint64_t& memory_left);
   void count_in_bins(std::span<const std::uint32_t> magnitudes);
   template <class Visit>

@@ -279,6 +279,26 @@ def a_signal_while_merging_stops_after_the_round(context):
 
 
 @cases.case("stop")
+def a_sweep_goes_on_with_all_its_outputs(context):
+    long = Long(context)
+    plain = (long.root / "job.yaml").read_text()
+    expected = {}
+    for density in ("0.1", "0.4"):
+        long.job(plain + f"parameters: {{density: {density}}}\n")
+        expected[f"merged-density-{density}.h5"] = long.whole(long.root / "own.h5")
+        (long.root / "own.h5").unlink()
+    long.job(plain + "sweep: {density: [0.1, 0.4]}\n")
+    long.stopped_by(MERGING)
+    expect(len(list(long.out.glob("*.partial"))) == 2, "not both outputs are begun")
+    ranks = context.ranks % 3 + 1
+    outcome = long.run("--resume", *ROUNDS, "--log-dir", long.root / "logs", ranks=ranks)
+    expect(outcome.code == 0 and not outcome.late, outcome.describe())
+    expect("thresholds are known" in (long.root / "logs" / "rank-0.log").read_text(), "it began again")
+    found = {path.name: long.result(path) for path in long.out.iterdir()}
+    expect(found == expected, f"{sorted(found)}: other results than those of merges of their own")
+
+
+@cases.case("stop")
 def every_signal_of_the_contract_stops(context):
     long = Long(context)
     for wanted in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):

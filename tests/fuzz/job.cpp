@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "mpimerge/job/parse.hpp"
+#include "mpimerge/job/sweep.hpp"
 #include "mpimerge/method/method.hpp"
 
 #include "fuzz/target.hpp"
@@ -117,6 +118,15 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     require_sound(job);
     const job::Job again = job::parse_job(job.text, "directory/job.yaml", {});
     fuzz::require(same(job, again), "the text that a job is recorded as is the same job");
+  });
+  fuzz::may_refuse({base::ErrorKind::job, base::ErrorKind::usage}, kMostLines, [&] {
+    const job::Sweep sweep = job::parse_sweep(yaml, "directory/job.yaml", overrides);
+    if (!sweep.is_sweep()) return;
+    const job::Job& last = sweep.points.back();
+    const job::Job again = job::parse_job(last.text, "directory/job.yaml", {});
+    fuzz::require(same(last, again), "the text of a point is a job that makes it");
+    fuzz::require(sweep.label(sweep.points.size() - 1).find('/') == std::string::npos,
+                  "names of values stay in their directory");
   });
   return 0;
 }

@@ -146,6 +146,30 @@ INSTANTIATE_TEST_SUITE_P(Types, CountBracket,
                                          base::Dtype::f64),
                          [](const auto& tested) { return std::string(base::name(tested.param)); });
 
+TEST(CountListed, EqualsPlainCountingForEveryLength) {
+  std::mt19937_64 random(3);
+  for (const std::size_t elements : {0U, 1U, 127U, 255U, 256U, 257U, 1000U}) {
+    std::vector<float> task = few_values(random, elements);
+    if (elements > 200) task[elements / 2] = std::numeric_limits<float>::infinity();
+    const std::vector<float> base(elements, 0.0F);
+    for (const Bracket& bracket : brackets()) {
+      SCOPED_TRACE(std::to_string(elements) + " elements, from " + std::to_string(bracket.low));
+      std::vector<std::uint32_t> magnitudes;
+      for (const float value : task) magnitudes.push_back(magnitude(value));
+      magnitudes.resize(elements + kListPadding + 1, kUnwritten);
+      std::vector<std::uint32_t> list(elements + kListPadding + 1, kUnwritten);
+      Found found{count_listed(magnitudes.data(), elements, bracket, list.data()), {}};
+      EXPECT_EQ(list.back(), kUnwritten);
+      EXPECT_EQ(magnitudes.back(), kUnwritten);
+      list.resize(found.count.listed);
+      found.list = list;
+      const Found expected = count_plainly(task, base, bracket);
+      found.count.largest = expected.count.largest;  // not told
+      expect_same(found, expected);
+    }
+  }
+}
+
 TEST(CountBracketByHand, CountsAboveInsideAndAtoms) {
   const std::vector<float> base(6, 10.0F);
   const std::vector<float> task{10, 11, 9, 12, 8.5F, 14};

@@ -487,5 +487,41 @@ TEST(TiesByHand, NothingKeptLeavesTheBaseButForTheSignOfZero) {
   EXPECT_EQ(merge(base, {task}, Disjoint::mean, 1, 1.0F).merged[1], 2.0F);
 }
 
+TEST(MoveBase, IsTheLastStepOfMergeTile) {
+  std::mt19937_64 random(17);
+  std::normal_distribution<float> normal(0, 1);
+  for (const base::Dtype dtype : {base::Dtype::f32, base::Dtype::bf16, base::Dtype::f16}) {
+    for (const std::size_t elements : {1U, 127U, 128U, 1000U}) {
+      std::vector<float> values[3];
+      for (std::vector<float>& of : values) {
+        for (std::size_t i = 0; i < elements; ++i) of.push_back(normal(random));
+      }
+      values[1][elements / 2] = kNaN;
+      const Stored base(dtype, values[0]);
+      const Stored one(dtype, values[1]);
+      const Stored two(dtype, values[2]);
+      std::vector<kernel::TiesTask> tasks{{one.data(), bits_of(0.25F), 1, 0},
+                                          {two.data(), bits_of(0.5F), 2, 0}};
+      TiesScratch scratch(elements);
+      TiesRule rule;
+      rule.may_have_nan = true;
+      rule.lambda = 0.7F;
+      std::vector<float> whole(elements);
+      std::vector<float> vector(elements);
+      std::vector<float> moved(elements + 1, 77.0F);
+      merge_tile(rule, dtype, base.bytes(), tasks, scratch, whole);
+      rule.gives_vector = true;
+      merge_tile(rule, dtype, base.bytes(), tasks, scratch, vector);
+      move_base(dtype, base.bytes(), 0.7F, vector, std::span(moved).first(elements));
+      EXPECT_EQ(moved.back(), 77.0F);
+      for (std::size_t i = 0; i < elements; ++i) {
+        EXPECT_TRUE(bits_of(moved[i]) == bits_of(whole[i]) ||
+                    (std::isnan(moved[i]) && std::isnan(whole[i])))
+            << i << " of " << elements;
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace mpimerge::kernel

@@ -260,6 +260,77 @@ TEST(TiesMerge, GivesTheSameBitsForEveryChunkSizeAndMemoryBudget) {
   }
 }
 
+// The points of a sweep, each against the reference by itself.
+void expect_points(const plan::Plan& plan, const std::vector<job::Job>& points,
+                   const std::vector<Expected>& expected, const Way& way) {
+  const plan::ReadPlan reads = reads_of(plan, way);
+  const auto rank = static_cast<std::uint64_t>(world().rank());
+  BlockStore store(plan, reads, rank, pass_options(plan, points).selects);
+  TiesMerge ties(plan, reads, points, store);
+  EXPECT_EQ(ties.points(), points.size());
+  if (way.guesses) {
+    ties.sample(world());
+    ties.guess_sign(world());
+  }
+  EXPECT_TRUE(ties.select(world(), kUnseen, kGoOn));
+  std::vector<std::uint64_t> wrong_bytes;
+  do {
+    wrong_bytes.assign(points.size(), 0);
+    for (std::size_t group = 0; group < plan.groups.size(); ++group) {
+      const std::size_t size = base::element_bytes(plan.groups[group].dtype).value();
+      for (std::uint64_t round = 0; round < plan.rounds(group); ++round) {
+        const base::ElementRange chunk = plan.chunk(group, rank, round);
+        const std::size_t bytes = chunk.count().value() * size;
+        std::vector<std::byte> out(points.size() * bytes, std::byte{0xee});
+        ties.merge_chunk(group, chunk, out);
+        for (std::size_t i = 0; i < out.size(); ++i) {
+          const std::size_t point = i / bytes;
+          const std::size_t at = chunk.begin.value() * size + i % bytes;
+          wrong_bytes[point] += out[i] == expected[point].groups[group][at] ? 0U : 1U;
+        }
+      }
+    }
+  } while (!ties.settle(world()));
+  for (std::size_t point = 0; point < points.size(); ++point) {
+    EXPECT_EQ(wrong_bytes[point], 0U) << "point " << point;
+    for (std::size_t task = 0; task < ties.trims(point).size(); ++task) {
+      const TaskTrim& trim = ties.trims(point)[task];
+      EXPECT_EQ(trim.trim_rank, expected[point].tasks[task].trim_rank) << point << ' ' << task;
+      EXPECT_EQ(trim.threshold_bits, expected[point].tasks[task].threshold_bits)
+          << point << ' ' << task;
+      EXPECT_EQ(trim.kept, expected[point].tasks[task].kept) << point << ' ' << task;
+    }
+    EXPECT_EQ(ties.counts(point)->positive, expected[point].ties.positive) << point;
+    EXPECT_EQ(ties.counts(point)->cancelled, expected[point].ties.cancelled) << point;
+    EXPECT_EQ(ties.counts(point)->conflicts_after_trim, expected[point].ties.conflicts_after_trim)
+        << point;
+  }
+}
+
+TEST(TiesMerge, MakesEveryPointOfASweepAsIfByItself) {
+  const Sources sources = random_sources();
+  std::vector<job::Job> points;
+  for (const auto& densities : {std::vector<double>{0.2, 0.2, 0.2, 0.2}, {0.5, 0.2, 0.01, 1.0}}) {
+    for (const double lambda : {1.0, 0.375}) {
+      for (const double weight : {1.0, -2.5}) {
+        points.push_back(job_of(densities));
+        points.back().parameters["lambda"] = method::Setting(lambda);
+        points.back().tasks[1].parameters["weight"] = method::Setting(weight);
+      }
+    }
+  }
+  std::vector<Expected> expected;
+  for (const job::Job& job : points)
+    expected.push_back(expect_ties(sources.plan(world()), job, sources.models));
+  for (const std::uint64_t chunk : {5'000U, 8'000'000U}) {
+    const plan::Plan plan = sources.plan(world(), chunks_of(chunk));
+    expect_points(plan, points, expected, {kNothing, 100});
+    expect_points(plan, points, expected, {kPlenty, 1'000'000});
+    // No guess at all: wide brackets, and signs that have to be mended.
+    expect_points(plan, points, expected, {kPlenty, 700, false});
+  }
+}
+
 TEST(TiesMerge, RoundsToTheOutputsType) {
   const Sources sources = random_sources();
   const job::Job job = job_of({0.3, 0.3, 0.3, 0.3});

@@ -61,7 +61,7 @@ TEST(PlanReads, NeverGivesAwayMoreThanTheBudgetBeyondWhatIsNeeded) {
       EXPECT_EQ(reads.budget, Bytes{budget});
       EXPECT_EQ(needed + data, std::max(needed, budget)) << ranks << " ranks";
       // An eighth, but up to 4 MiB per task as long as that is not more than half.
-      const std::uint64_t tasks = reads.tasks;
+      const std::uint64_t tasks = reads.thresholds;
       EXPECT_EQ(reads.magnitudes.value(),
                 std::max(data / 8, std::min(data / 2, tasks * (std::uint64_t{4} << 20))));
     }

@@ -134,6 +134,8 @@ struct Job {
   std::vector<std::string> outputs;  ///< resolved against the job file's directory; may be empty
   bool writes_nothing = false;       ///< `output: none`: only the account of the merge is wanted
   OutputHints output_hints;
+  /// Words of a command that prints a number for an output; none: nobody asks for one.
+  std::vector<std::string> score;
 
   /// Local. Whether every slice has a source for every task; so it is without slices.
   [[nodiscard]] bool slices_are_even() const {
@@ -151,7 +153,7 @@ struct Job {
     base::Dtype dtype = out_dtype.value_or(base::Dtype::f32);
     archive& has_out_dtype& dtype;
     if (has_out_dtype) out_dtype = dtype;
-    archive& outputs& writes_nothing& output_hints;
+    archive& outputs& writes_nothing& output_hints& score;
   }
 };
 

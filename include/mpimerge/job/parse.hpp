@@ -28,4 +28,7 @@ Job parse_job_file(const std::filesystem::path& file, const std::vector<std::str
 Job parse_job(std::string_view yaml, const std::filesystem::path& file,
               const std::vector<std::string>& overrides);
 
+/// Local. The words of a command, which stand between blanks.
+std::vector<std::string> words_of(std::string_view command);
+
 }  // namespace mpimerge::job

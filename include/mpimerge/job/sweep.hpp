@@ -9,25 +9,16 @@
 
 namespace mpimerge::job {
 
-/// One merge of a sweep.
-struct Point {
-  std::vector<std::string> values;  ///< of Sweep::keys, as names of files show them
-  /// As if the job file had said so: its `text` has these values and no `sweep`.
-  Job job;
-
-  template <class Archive>
-  void serialize(Archive& archive, unsigned /*version*/) {
-    archive& values& job;
-  }
-};
-
 /// What a job file asks for: a merge for every point of the grid that its `sweep` spans, or one.
 struct Sweep {
   /// What all points share. `text` is that of the file, `outputs` are without values in their names;
   /// parameters are those of the first point.
   Job job;
   std::vector<std::string> keys;  ///< parameters that vary; none: the job is one merge
-  std::vector<Point> points;      ///< at least one; the last key varies first
+  /// [points × keys], as names of files show them; the last key varies first.
+  std::vector<std::vector<std::string>> values;
+  /// At least one: each as if the job file had said so, its `text` with these values and no `sweep`.
+  std::vector<Job> points;
 
   /// Local.
   [[nodiscard]] bool is_sweep() const noexcept { return !keys.empty(); }
@@ -38,7 +29,7 @@ struct Sweep {
 
   template <class Archive>
   void serialize(Archive& archive, unsigned /*version*/) {
-    archive& job& keys& points;
+    archive& job& keys& values& points;
   }
 };
 

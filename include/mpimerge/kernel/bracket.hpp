@@ -30,8 +30,8 @@ struct BracketCount {
   std::uint32_t largest = 0;  ///< magnitude of all; at least 0x7f800000: some τ is not finite
 };
 
-/// Local. Room that `count_bracket` needs in its list, past the elements.
-inline constexpr std::size_t kListPadding = 128;
+/// Local. Room that `count_bracket` and `count_listed` need in lists, past the elements.
+inline constexpr std::size_t kListPadding = 256;
 
 /// Local. Counts the magnitudes of a task vector τ = task − base by a bracket and lists those
 /// inside.
@@ -44,5 +44,13 @@ inline constexpr std::size_t kListPadding = 128;
 BracketCount count_bracket(base::Dtype dtype, std::span<const std::byte> task,
                            std::span<const std::byte> base, const Bracket& bracket,
                            std::uint32_t* list) noexcept;
+
+/// Local. The same for magnitudes that `count_bracket` has listed for a wider bracket: several
+/// thresholds of a task are sought in one read of its values.
+///
+/// @param magnitudes  [elements + kListPadding], the padding may be overwritten
+/// @return what the bracket has of them, but for `largest`
+BracketCount count_listed(std::uint32_t* magnitudes, std::size_t elements, const Bracket& bracket,
+                          std::uint32_t* list) noexcept;
 
 }  // namespace mpimerge::kernel

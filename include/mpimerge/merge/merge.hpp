@@ -78,7 +78,8 @@ class Merge {
   [[nodiscard]] virtual bool restore(const std::vector<std::uint64_t>& progress, bool counts) = 0;
 
   /// Local. Merges a chunk, reading what is not resident.
-  /// @param out  [points × elements of the chunk × size of one]: in the group's type
+  /// @param out  [points × elements of the chunk × size of one]: in the group's type; empty where
+  ///             only the account is wanted (`counts`)
   /// Errors: Error{input}: a file that cannot be read, NaN or infinity where that is not allowed.
   virtual void merge_chunk(std::size_t group, base::ElementRange chunk,
                            std::span<std::byte> out) = 0;
@@ -111,6 +112,10 @@ bool is_ties(const job::Job& job);
 /// Local. Which reads the rules of the job ask for, or those of several jobs of the same inputs.
 plan::PassOptions pass_options(const plan::Plan& plan, const job::Job& job);
 plan::PassOptions pass_options(const plan::Plan& plan, std::span<const job::Job> points);
+
+/// Local. What they have in memory at once.
+/// @param writes  false: no output is made of them
+plan::Demand demand(const plan::Plan& plan, std::span<const job::Job> points, bool writes = true);
 
 /// Local. The merge that the jobs ask for: one, or the points of a sweep, which differ in parameters
 /// only. Keeps references to all five.

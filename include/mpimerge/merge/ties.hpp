@@ -27,6 +27,9 @@ class Tally;
 /// Local. Which reads the paper's TIES asks for, with any of these parameters.
 plan::PassOptions ties_passes(const plan::Plan& plan, std::span<const job::Job> points);
 
+/// Local. How many thresholds these jobs have, each counted once.
+std::uint64_t ties_thresholds(const plan::Plan& plan, std::span<const job::Job> points);
+
 /// TIES-Merging of this rank's shard: trim over the whole model, elect signs, disjoint merge.
 ///
 /// Several jobs that differ in density, weight and λ only share all reads: one pass finds the
@@ -131,6 +134,8 @@ class TiesMerge final : public Merge {
   void take_thresholds(std::span<const std::uint32_t> bits);
   void settle_guesses(const comm::Comm& comm);
   void select_tile(const BlockData& block, const Tile& tile);
+  [[nodiscard]] kernel::Bracket around(std::span<const std::size_t> places) const;
+  void add_several(const kernel::BracketCount& around);
   kernel::BracketCount count_bracket(const BlockData& block, const Tile& tile, std::size_t task,
                                      const kernel::Bracket& bracket);
   // A tile's base, in a type that its tasks have too.
@@ -144,6 +149,10 @@ class TiesMerge final : public Merge {
   void elect_tile(Election& election, const BlockData& block, const Tile& tile,
                   const Shared& shared, std::span<float> merged);
   std::int64_t tile_signs(const Shared& shared, const Election& election);
+  void copy_unmerged(const BlockData& block, std::size_t block_begin,
+                     std::span<std::byte> out) const;
+  void put_points(const Election& election, const Shared& shared, std::span<const float> merged,
+                  std::size_t group, std::size_t first, std::span<std::byte> out);
   void merge_block(const BlockData& block, base::Elements chunk_begin, std::span<std::byte> out);
   [[nodiscard]] std::uint64_t place_of(const BlockData& block, const Tile& tile) const;
   [[nodiscard]] base::Dtype dtype_of(const BlockData& block, const Tile& tile,
@@ -170,7 +179,9 @@ class TiesMerge final : public Merge {
   std::vector<float> merged_tile_;
   std::vector<float> moved_tile_;
   std::vector<float> task_tiles_;  // [tasks × tile], where tasks are widened before they are merged
+  std::vector<std::size_t> wanted_;  // of sought_, of the task in hand
   std::vector<std::uint32_t> list_;
+  std::vector<std::uint32_t> part_list_;
   std::vector<kernel::TiesTask> tile_tasks_;
   kernel::TiesScratch scratch_;
 };

@@ -19,18 +19,24 @@ struct Block {
 /// How every rank uses the memory that it may use: the same rules on all ranks, before anything is
 /// read. Pure data.
 struct ReadPlan {
-  base::Bytes budget;  ///< what the user gave
-  std::uint64_t tasks = 0;
+  base::Bytes budget;                  ///< what the user gave
+  std::uint64_t thresholds = 0;        ///< sought together
   std::vector<base::Elements> blocks;  ///< by group: elements of a block
-  base::Bytes output;                  ///< one chunk of the output
+  base::Bytes output;                  ///< one chunk of each output
   base::Bytes passing;     ///< one block of all sources, read over and over, and adapters' factors
-  base::Bytes magnitudes;  ///< for what the selection lists, all tasks together
+  base::Bytes magnitudes;  ///< for what the selection lists, all thresholds together
   base::Bytes resident;    ///< left for blocks that stay in memory
+};
+
+/// What a merge has in memory at once, beside its inputs.
+struct Demand {
+  std::uint64_t outputs = 1;     ///< chunks, one for each result
+  std::uint64_t thresholds = 0;  ///< sought together; 0: one for each task
 };
 
 /// Local. Divides `budget` bytes per rank: what the work cannot do without comes first, however
 /// small the budget; the rest holds raw input bytes, so that they are read only once.
-ReadPlan plan_reads(const Plan& plan, base::Bytes budget);
+ReadPlan plan_reads(const Plan& plan, base::Bytes budget, const Demand& demand = {});
 
 /// Local. The blocks that make up a chunk, in order; none for an empty chunk.
 std::vector<Block> blocks(const ReadPlan& reads, std::size_t group, base::ElementRange chunk);

@@ -27,7 +27,9 @@
 #include "mpimerge/comm/collectives.hpp"
 #include "mpimerge/comm/error.hpp"
 #include "mpimerge/comm/object.hpp"
+#include "mpimerge/comm/patient_barrier.hpp"
 #include "mpimerge/job/parse.hpp"
+#include "mpimerge/job/sweep.hpp"
 #include "mpimerge/merge/block_store.hpp"
 #include "mpimerge/output/hdf5_writer.hpp"
 #include "mpimerge/output/journal.hpp"
@@ -46,6 +48,7 @@
 #include "app/progress.hpp"
 #include "app/provenance.hpp"
 #include "app/recovery.hpp"
+#include "app/score.hpp"
 #include "app/slices.hpp"
 #include "app/standard_streams.hpp"
 #include "app/stop.hpp"
@@ -140,28 +143,61 @@ void refuse_over_others(const std::filesystem::path& file, const char* option, c
 }
 
 // Whether every output has its name, from a run of this very job.
-bool all_finished(const job::Job& job) {
-  return std::all_of(job.outputs.begin(), job.outputs.end(), [&](const std::string& output) {
-    std::error_code ignored;
-    return !std::filesystem::exists(output + ".partial", ignored) &&
-           (is_hdf5_name(output) ? output::is_finished(output, job.text)
-                                 : output::is_finished_directory(output, job.text));
+bool all_finished(const std::vector<job::Job>& points) {
+  return std::ranges::all_of(points, [](const job::Job& job) {
+    return std::ranges::all_of(job.outputs, [&](const std::string& output) {
+      std::error_code ignored;
+      return !std::filesystem::exists(output + ".partial", ignored) &&
+             (is_hdf5_name(output) ? output::is_finished(output, job.text)
+                                   : output::is_finished_directory(output, job.text));
+    });
   });
+}
+
+// Gives every point its outputs.
+void name_outputs(Work& work) {
+  work.job.outputs.clear();
+  for (std::size_t point = 0; point < work.sweep.points.size(); ++point) {
+    std::vector<std::string>& outputs = work.sweep.points[point].outputs;
+    outputs.clear();
+    for (const std::string& output : work.sweep.job.outputs)
+      outputs.push_back(with_label(output, work.sweep.label(point)));
+    work.job.outputs.insert(work.job.outputs.end(), outputs.begin(), outputs.end());
+  }
+}
+
+// Takes the command line's command for the job's.
+void choose_score(job::Job& job, const MergeOptions& options) {
+  if (!options.score.empty()) job.score = job::words_of(options.score);
+  if (options.keep_best && job.score.empty()) {
+    throw base::Error(
+        base::ErrorKind::usage,
+        "--keep-best: nothing says which is the best; expected --score, or `score` in "
+        "the job");
+  }
+  if (!job.score.empty() && job.outputs.empty()) {
+    throw base::Error(
+        base::ErrorKind::usage,
+        "--score: there is nothing to score with `output: none`; expected one of them");
+  }
 }
 
 Work prepare(const MergeOptions& options, std::uint64_t ranks) {
   if (!options.summary.empty()) check_summary_file(options.summary);
   Work work;
-  work.job = options.job_text.empty()
-                 ? job::parse_job_file(options.job, options.overrides)
-                 : job::parse_job(options.job_text, options.job, options.overrides);
-  work.job.outputs = choose_outputs(work.job, options);
+  work.sweep = options.job_text.empty()
+                   ? job::parse_sweep_file(options.job, options.overrides)
+                   : job::parse_sweep(options.job_text, options.job, options.overrides);
+  work.sweep.job.outputs = choose_outputs(work.sweep.job, options);
+  work.job = work.sweep.job;
+  name_outputs(work);
+  choose_score(work.job, options);
   warn_of_other_rules(work.job);
   const Models models = open_models(work.job);
-  work.plan = plan_merge(work.job, models, ranks, options.chunk);
+  work.plan = plan_merge(work.job, models, ranks, chunk_of(options, work.sweep));
   work.metadata = models.front().metadata;
   refuse_output_over_input(work.job.outputs, work.plan);
-  const std::filesystem::path journal_file = journal_path(options, work.job.outputs);
+  const std::filesystem::path journal_file = journal_path(options, work.sweep.job.outputs);
   refuse_over_others(journal_file, "--journal", work);
   if (!options.summary.empty()) {
     refuse_over_others(options.summary, "--summary", work);
@@ -177,24 +213,98 @@ Work prepare(const MergeOptions& options, std::uint64_t ranks) {
   journal.job = work.job.text;
   journal.inputs = fingerprints(models);
   const auto earlier = earlier_run(options, journal_file, journal);
-  work.finished = earlier && all_finished(work.job);
+  work.finished = earlier && all_finished(work.sweep.points);
   work.journal = output::encode(earlier ? *earlier : journal);
   return work;
 }
 
-// Collective. A run that was killed at the very end had given every output its name.
-int already_finished(const comm::Comm& comm, const MergeOptions& options, const Work& work) {
+constexpr int kStoppedEarly = 75;
+
+const char* name_of_signal(int signal) {
+  switch (signal) {
+    case SIGTERM: return "SIGTERM";
+    case SIGUSR1: return "SIGUSR1";
+    case SIGINT: return "SIGINT";
+    default: return "a signal to another rank";
+  }
+}
+
+// Collective. Asks the user's command what each point is worth; rank 0 gets the answers.
+// @return whether all were asked: no signal came to stop
+bool score_points(const comm::Comm& comm, const Work& work, Watchdog& watchdog,
+                  std::vector<Score>& scores) {
+  if (work.job.score.empty()) return true;
+  const auto waiting = [&] { watchdog.feed("score"); };
+  if (comm.is_root()) {
+    for (const job::Job& point : work.sweep.points) {
+      if (stop_signal() != 0) break;
+      const std::string& output = point.outputs.front();
+      scores.push_back(score_of(work.job.score, output, waiting));
+      if (!scores.back().value && stop_signal() == 0) {
+        base::log().warn("{}: has no score: {} {}", output, work.job.score.front(),
+                         scores.back().why_not);
+      }
+    }
+  }
+  comm::patient_barrier(comm, waiting);
+  return comm::all_reduce_max(comm, std::uint64_t{stop_signal() != 0 ? 1U : 0U}) == 0;
+}
+
+// Of a directory only what mpimerge writes into one.
+void remove_output(const std::string& output) {
+  std::error_code failed;
+  if (!is_hdf5_name(output)) {
+    for (const auto& entry : std::filesystem::directory_iterator(output, failed)) {
+      if (output::is_model_file(entry.path().filename().string()))
+        std::filesystem::remove(entry.path(), failed);
+    }
+  }
+  std::filesystem::remove(output, failed);
+  if (failed)
+    base::log().warn("{}: is not the best and cannot be removed: {}", output, failed.message());
+}
+
+// Local, on rank 0. Removes the outputs of this sweep that are not the best; none, if nothing has a
+// score.
+void keep_best(const job::Sweep& sweep, const std::vector<Score>& scores) {
+  const auto best = best_of(scores);
+  if (!best) return;
+  for (std::size_t point = 0; point < sweep.points.size(); ++point) {
+    if (point == *best) continue;
+    for (const std::string& output : sweep.points[point].outputs) remove_output(output);
+  }
+}
+
+// The journal stays: all outputs are whole, and --resume asks for the scores again.
+int stopped_while_scoring(const comm::Comm& comm, const MergeOptions& options) {
+  if (comm.is_root()) {
+    const std::string line = fmt::format(
+        "mpimerge: stopped by {}, all outputs are written; go on with their scores: {}\n",
+        name_of_signal(stop_signal()), options.again);
+    std::fputs(line.c_str(), stderr);  // not fmt::print, which throws where it cannot write
+  }
+  return kStoppedEarly;
+}
+
+// Collective. A run that was killed at the very end had given every output its name, but perhaps not
+// asked for all scores.
+int already_finished(const comm::Comm& comm, const MergeOptions& options, const Work& work,
+                     Watchdog& watchdog) {
+  std::vector<Score> scores;
+  if (!score_points(comm, work, watchdog, scores)) return stopped_while_scoring(comm, options);
   comm::collectively(comm, "journal", [&] {
-    if (comm.is_root()) remove_journal(journal_path(options, work.job.outputs));
+    if (!comm.is_root()) return;
+    remove_journal(journal_path(options, work.sweep.job.outputs));
+    if (options.keep_best) keep_best(work.sweep, scores);
   });
   base::log().info("{} is complete already", work.job.outputs.front());
+  if (comm.is_root()) print_account(best_line(work.sweep, scores));
   return 0;
 }
 
 OutputLayout lay_out(const Work& work) {
   OutputLayout output = lay_out_output(work.plan);
   output.layout.metadata = work.metadata;
-  output.layout.job = work.job.text;
   output.layout.alignment = work.job.output_hints.alignment;
   output.layout.mpi_io_hints = work.job.output_hints.mpi_io;
   return output;
@@ -271,14 +381,17 @@ void warn_of_missing_config(const job::Job& job) {
 }
 
 // Collective. Where outputs cannot be gone on with, all begin anew and the journal's slabs are gone.
+// Those of a point stand together.
 std::vector<OutputWriter> open_outputs(const comm::Comm& comm, const MergeOptions& options,
-                                       const job::Job& job, const OutputLayout& layout,
-                                       output::Journal& journal) {
+                                       const std::vector<job::Job>& points,
+                                       const OutputLayout& layout, output::Journal& journal) {
   std::vector<OutputWriter> writers;
   const auto open_all = [&](auto open) {
-    for (const std::string& path : job.outputs) {
-      writers.push_back(
-          open(comm, path, layout.layout, directory_options(options, job, layout, path)));
+    for (const job::Job& job : points) {
+      OutputLayout own = layout;
+      own.layout.job = job.text;
+      for (const std::string& path : job.outputs)
+        writers.push_back(open(comm, path, own.layout, directory_options(options, job, own, path)));
     }
   };
   if (!journal.slabs.empty()) {
@@ -316,15 +429,6 @@ base::Bytes bytes_of(const std::vector<output::Slab>& slabs, const OutputLayout&
   return bytes;
 }
 
-const char* name_of_signal(int signal) {
-  switch (signal) {
-    case SIGTERM: return "SIGTERM";
-    case SIGUSR1: return "SIGUSR1";
-    case SIGINT: return "SIGINT";
-    default: return "a signal to another rank";
-  }
-}
-
 // All of a merge that is one story, on all ranks.
 class MergeRun {
  public:
@@ -338,15 +442,17 @@ class MergeRun {
         restored_(!journal_.method.empty()),
         // Asked for on all ranks, also on those that were given their own: it is collective.
         default_memory_(default_memory(comm)),
-        reads_(plan::plan_reads(work_.plan, options.memory.value_or(default_memory_))),
-        passes_(merge::pass_options(work_.plan, work_.job)),
+        reads_(plan::plan_reads(
+            work_.plan, options.memory.value_or(default_memory_),
+            merge::demand(work_.plan, work_.sweep.points, !work_.job.outputs.empty()))),
+        passes_(merge::pass_options(work_.plan, work_.sweep.points)),
         traffic_(plan::predict_traffic(work_.plan, reads_, static_cast<std::uint64_t>(comm.rank()),
                                        passes_)),
         // After a restart nothing is read twice, so nothing needs to stay.
         store_(work_.plan, reads_, static_cast<std::uint64_t>(comm.rank()),
                passes_.selects && !restored_),
         rows_(work_.plan, reads_, static_cast<std::uint64_t>(comm.rank()), false),
-        merge_(merge::make_merge(work_.plan, reads_, std::span(&work_.job, 1), store_, rows_)),
+        merge_(merge::make_merge(work_.plan, reads_, work_.sweep.points, store_, rows_)),
         file_(lay_out(work_)),
         phases_(comm),
         line_(comm.is_root() && !quiet),
@@ -355,10 +461,10 @@ class MergeRun {
   // Collective.
   int run() {
     watchdog_.feed("open");
-    const std::filesystem::path path = journal_path(options_, work_.job.outputs);
+    const std::filesystem::path path = journal_path(options_, work_.sweep.job.outputs);
     comm::collectively(comm_, "journal", [&] { check_journal(journal_, file_, path.string()); });
     if (comm_.is_root()) warn_of_missing_config(work_.job);
-    writers_ = open_outputs(comm_, options_, work_.job, file_, journal_);
+    writers_ = open_outputs(comm_, options_, work_.sweep.points, file_, journal_);
     if (restored_) restore(path);
     const std::vector<output::Slab> finished = journal_.slabs;
     journal_.runs.push_back(this_run(comm_));
@@ -396,6 +502,8 @@ class MergeRun {
         "{} parameters in {} tensors, {} tasks, {} ranks, {} of memory for data per rank",
         plan.merged.value(), plan.tensors.size(), work_.job.tasks.size(), comm_.ranks(),
         base::human_bytes(reads_.budget));
+    if (work_.sweep.is_sweep())
+      base::log().info("{} merges of a sweep, from one reading", work_.sweep.points.size());
     if (restored_) {
       base::log().info("resumed: thresholds are known, {} of the output are written",
                        base::human_bytes(bytes_of(finished, file_)));
@@ -448,36 +556,61 @@ class MergeRun {
     }
     phases_.add("merge", rounds.merge_seconds(), bytes_read() - read_before);
     phases_.add("write", rounds.write_seconds(), rounds.written());
-    finish();
-    return 0;
+    return finish();
   }
 
   // Collective.
-  void finish() {
+  int finish() {
     watchdog_.feed("check");
     const base::Timer checking;
-    MergeReport report{work_.job, work_.plan, *merge_, phases_.list(), {}, {}, {}, {}};
-    for (OutputWriter& writer : writers_) {
-      if (auto transfer = writer.close()) report.transfers.push_back(std::move(*transfer));
+    std::vector<MergeReport> reports;
+    for (const job::Job& job : work_.sweep.points)
+      reports.push_back({job, work_.plan, *merge_, reports.size(), phases_.list(), {}, {}, {}, {}});
+    const std::size_t outputs = writers_.size() / reports.size();  // of a point
+    for (std::size_t number = 0; number < writers_.size(); ++number) {
+      if (auto transfer = writers_[number].close())
+        reports[number / outputs].transfers.push_back(std::move(*transfer));
     }
     phases_.add("check", checking.seconds(),
                 base::Bytes{traffic_.written.value() * writers_.size()});
-    report.peak_memory = base::Bytes{comm::all_reduce_max(comm_, peak_memory().value())};
-    report.memory = memory_of_all(comm_, reads_, traffic_, store_.resident_bytes());
-    if (comm_.is_root()) report.provenance = provenance_json(recovery_->account());
-    const std::string summary = summary_text(report);
+    const base::Bytes peak{comm::all_reduce_max(comm_, peak_memory().value())};
+    const MemoryUse memory = memory_of_all(comm_, reads_, traffic_, store_.resident_bytes());
+    nlohmann::ordered_json provenance;
+    if (comm_.is_root()) provenance = provenance_json(recovery_->account());
+    std::vector<nlohmann::ordered_json> summaries;
+    for (MergeReport& report : reports) {
+      report.peak_memory = peak;
+      report.memory = memory;
+      report.provenance = provenance;
+      summaries.push_back(summary_json(report));
+    }
     watchdog_.feed("publish");
-    for (OutputWriter& writer : writers_) writer.publish(summary);
+    for (std::size_t number = 0; number < writers_.size(); ++number)
+      writers_[number].publish(summary_text(summaries[number / outputs]));
+    if (!work_.job.score.empty()) {
+      comm::collectively(comm_, "journal", [&] {
+        if (comm_.is_root()) recovery_->note();
+      });
+    }
+    std::vector<Score> scores;
+    if (!score_points(comm_, work_, watchdog_, scores))
+      return stopped_while_scoring(comm_, options_);
+    const std::string summary = work_.sweep.is_sweep()
+                                    ? sweep_json(work_.sweep, summaries, scores).dump(2)
+                                    : summary_text(summaries.front());
     comm::collectively(comm_, "summary", [&] {
       if (!comm_.is_root()) return;
       recovery_->remove();
       if (!options_.summary.empty()) write_summary_file(options_.summary, summary + "\n");
+      if (options_.keep_best) keep_best(work_.sweep, scores);
     });
-    if (!comm_.is_root() || quiet_) return;
-    std::string text = summary_table(report);
+    if (!comm_.is_root() || quiet_) return 0;
+    std::string text = work_.sweep.is_sweep() ? sweep_table(work_.sweep, reports, scores)
+                                              : summary_table(reports.front());
     for (const std::string& path : work_.job.outputs) text += fmt::format("written    {}\n", path);
     if (work_.job.outputs.empty()) text += "written    nothing (output: none)\n";
-    print_account(text);
+    print_account(text + best_line(work_.sweep, scores));
+    return 0;
   }
 
   // On all ranks, after the last save.
@@ -506,8 +639,6 @@ class MergeRun {
   [[nodiscard]] double of_all_ranks(base::Bytes bytes) const {
     return static_cast<double>(bytes.value()) * comm_.ranks();
   }
-
-  static constexpr int kStoppedEarly = 75;
 
   const comm::Comm& comm_;
   const MergeOptions& options_;
@@ -544,7 +675,7 @@ int run_merge(const comm::Comm& comm, const MergeOptions& options, base::Verbosi
   comm::bcast_object(comm, work);
   const std::vector<char> archive = comm::to_bytes(work);
   comm::agree_same(comm, XXH3_64bits(archive.data(), archive.size()), "plan");
-  if (work.finished) return already_finished(comm, options, work);
+  if (work.finished) return already_finished(comm, options, work, watchdog);
   return MergeRun(comm, options, std::move(work), watchdog, verbosity == base::Verbosity::quiet)
       .run();
 }

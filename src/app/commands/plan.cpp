@@ -4,16 +4,18 @@
 #include <thread>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include "mpimerge/base/error.hpp"
 #include "mpimerge/base/text.hpp"
 #include "mpimerge/comm/agree.hpp"
-#include "mpimerge/job/parse.hpp"
+#include "mpimerge/job/sweep.hpp"
 
 #include "app/commands/commands.hpp"
 #include "app/forecast.hpp"
 #include "app/memory.hpp"
+#include "app/output_names.hpp"
 #include "app/standard_streams.hpp"
 #include "app/work.hpp"
 
@@ -42,6 +44,7 @@ Budget choose_budget(const std::optional<base::Bytes>& given, base::Bytes of_nod
 /// All that is printed.
 struct Account {
   const job::Job& job;
+  const job::Sweep& sweep;
   const plan::Plan& plan;
   const PlanOptions& options;
   const Budget& budget;
@@ -49,7 +52,17 @@ struct Account {
   std::optional<std::uint64_t> smallest_resident_ranks;
 
   [[nodiscard]] std::uint64_t outputs() const {
-    return job.writes_nothing ? 0 : std::max(job.outputs.size(), std::size_t{1});
+    if (job.writes_nothing) return 0;
+    return std::max(job.outputs.size(), std::size_t{1}) * sweep.points.size();
+  }
+  /// The files, as the job names them.
+  [[nodiscard]] std::vector<std::string> names() const {
+    std::vector<std::string> names;
+    for (std::size_t point = 0; point < sweep.points.size(); ++point) {
+      for (const std::string& output : job.outputs)
+        names.push_back(with_label(output, sweep.label(point)));
+    }
+    return names;
   }
   [[nodiscard]] base::Bytes written(const plan::Traffic& traffic) const {
     return base::Bytes{traffic.written.value() * outputs()};
@@ -103,7 +116,8 @@ std::string as_json(const Account& account) {
       {"allreduce",
        {{"calls", forecast.allreduce_calls}, {"bytes_per_rank", forecast.allreduce_bytes.value()}}},
       {"outputs", account.outputs()},
-      {"output_files", account.job.outputs},
+      {"points", account.sweep.points.size()},
+      {"output_files", account.names()},
       {"output_bytes", account.outputs() == 0 ? 0 : forecast.output_file.value()}};
   all["per_rank"]["rank"] = forecast.largest_rank;
   if (!account.budget.assumed.empty()) all["memory_budget_assumed"] = account.budget.assumed;
@@ -153,6 +167,10 @@ std::string as_table(const Account& account) {
   std::string text = fmt::format("merge      {} parameters in {} tensors, {} tasks, {} ranks\n",
                                  account.plan.merged.value(), account.plan.tensors.size(),
                                  account.job.tasks.size(), account.plan.ranks);
+  if (account.sweep.is_sweep()) {
+    text += fmt::format("sweep      {} points: {}\n", account.sweep.points.size(),
+                        fmt::join(account.sweep.keys, " x "));
+  }
   text += fmt::format("budget     {} for data per rank\n", base::human_bytes(account.budget.bytes));
   if (!account.budget.assumed.empty())
     text += fmt::format("           assumed: {}\n", account.budget.assumed);
@@ -208,13 +226,18 @@ int run_plan(const comm::Comm& comm, const PlanOptions& options) {
   refuse_several_ranks(comm);
   const Budget budget = choose_budget(options.merge.memory, default_memory(comm), options);
   comm::collectively(comm, "plan", [&] {
-    const job::Job job = job::parse_job_file(options.merge.job, options.merge.overrides);
-    const Models models = open_models(job);
-    const plan::Plan laid_out = plan_merge(job, models, options.ranks, options.merge.chunk);
-    const Forecast expected = forecast(job, laid_out, budget.bytes);
-    const Account account{
-        job,    laid_out, options,
-        budget, expected, smallest_resident_ranks(job, models, budget.bytes, options.merge.chunk)};
+    const job::Sweep sweep = job::parse_sweep_file(options.merge.job, options.merge.overrides);
+    const Models models = open_models(sweep.job);
+    const base::Bytes chunk = chunk_of(options.merge, sweep);
+    const plan::Plan laid_out = plan_merge(sweep.job, models, options.ranks, chunk);
+    const Forecast expected = forecast(sweep.points, laid_out, budget.bytes);
+    const Account account{sweep.job,
+                          sweep,
+                          laid_out,
+                          options,
+                          budget,
+                          expected,
+                          smallest_resident_ranks(sweep.points, models, budget.bytes, chunk)};
     print_result(options.json ? as_json(account) : as_table(account));
   });
   return 0;
