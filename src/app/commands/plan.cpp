@@ -88,7 +88,7 @@ std::string as_json(const Account& account) {
   nlohmann::ordered_json all{
       {"ranks", account.plan.ranks},
       {"parameters", account.plan.merged.value()},
-      {"tensors", account.plan.tensors.size()},
+      {"tensors", plan::output_tensors(account.plan)},
       {"tasks", account.job.tasks.size()},
       {"memory_budget_bytes", account.budget.bytes.value()},
       {"memory_budget_assumed", nullptr},
@@ -150,7 +150,7 @@ std::string smallest_line(const Account& account) {
 std::string as_table(const Account& account) {
   const Forecast& forecast = account.forecast;
   std::string text = fmt::format("merge      {} parameters in {} tensors, {} tasks, {} ranks\n",
-                                 account.plan.merged.value(), account.plan.tensors.size(),
+                                 account.plan.merged.value(), plan::output_tensors(account.plan),
                                  account.job.tasks.size(), account.plan.ranks);
   text += fmt::format("budget     {} for data per rank\n", base::human_bytes(account.budget.bytes));
   if (!account.budget.assumed.empty())
@@ -210,6 +210,7 @@ int run_plan(const comm::Comm& comm, const PlanOptions& options) {
     const job::Job job = job::parse_job_file(options.merge.job, options.merge.overrides);
     const Models models = open_models(job);
     const plan::Plan laid_out = plan_merge(job, models, options.ranks, options.merge.chunk);
+    check_weights(job, laid_out);
     const Forecast expected = forecast(job, laid_out, budget.bytes);
     const Account account{
         job,    laid_out, options,
