@@ -5,6 +5,7 @@ MODEL is a safetensors file, a folder with model.safetensors, or an HDF5 file
 that mpimerge wrote. Needs numpy, and h5py for HDF5.
 """
 import argparse
+import functools
 import json
 import pathlib
 import struct
@@ -46,21 +47,43 @@ def read_model(path):
     return read_hdf5(path) if path.suffix in (".h5", ".hdf5") else read_safetensors(path)
 
 
-def accuracy(model, task, split="test"):
-    """Share of the task's images whose digit the body and the task's own head get right."""
-    heads = read_safetensors(HERE / "heads.safetensors")
-    images = read_safetensors(HERE / "data" / f"{task}.safetensors")
-    x = images[f"{split}.x"]
+def folder(seed=0):
+    """Where the models of a seed lie; the images are the same for all."""
+    return HERE / f"seed{seed}" if seed else HERE
+
+
+@functools.lru_cache(maxsize=None)
+def heads_of(seed=0):
+    return read_safetensors(folder(seed) / "heads.safetensors")
+
+
+@functools.lru_cache(maxsize=None)
+def images_of(task):
+    return read_safetensors(HERE / "data" / f"{task}.safetensors")
+
+
+def scores(model, task, split="test", seed=0):
+    """[images, 10]: what the body and the task's own head make of the task's images."""
+    x = images_of(task)[f"{split}.x"]
     for layer in range(3):
         weight, bias = (model[f"layers.{layer}.{part}"].astype(np.float32) for part in ("weight", "bias"))
         x = np.maximum(x @ weight.T + bias, np.float32(0))
-    scores = x @ heads[f"{task}.weight"].T + heads[f"{task}.bias"]
-    return float((scores.argmax(axis=1) == images[f"{split}.y"]).mean())
+    return x @ heads_of(seed)[f"{task}.weight"].T + heads_of(seed)[f"{task}.bias"]
 
 
-def finetuned_accuracy(split="test"):
+def share_right(found, task, split="test"):
+    """Share of the task's images whose digit has the largest score."""
+    return float((found.argmax(axis=1) == images_of(task)[f"{split}.y"]).mean())
+
+
+def accuracy(model, task, split="test", seed=0):
+    """Share of the task's images whose digit the body and the task's own head get right."""
+    return share_right(scores(model, task, split, seed), task, split)
+
+
+def finetuned_accuracy(split="test", seed=0):
     """By task: the accuracy of the model that was fine-tuned on it, which normalises the others."""
-    return json.loads((HERE / "finetuned_accuracy.json").read_text())[split]
+    return json.loads((folder(seed) / "finetuned_accuracy.json").read_text())[split]
 
 
 def main():
@@ -68,13 +91,14 @@ def main():
     parser.add_argument("model", metavar="MODEL")
     parser.add_argument("--tasks", default=",".join(TASKS), help="the tasks that were merged (default: all eight)")
     parser.add_argument("--split", default="test", choices=("test", "val", "train"))
+    parser.add_argument("--seed", type=int, default=0, choices=(0, 1, 2), help="of the models (default: 0)")
     arguments = parser.parse_args()
 
     model = read_model(arguments.model)
-    finetuned = finetuned_accuracy(arguments.split)
+    finetuned = finetuned_accuracy(arguments.split, arguments.seed)
     rows = []
     for task in arguments.tasks.split(","):
-        reached = accuracy(model, task, arguments.split)
+        reached = accuracy(model, task, arguments.split, arguments.seed)
         rows.append((task, reached, finetuned[task], reached / finetuned[task]))
     rows.append(("mean", *np.mean([row[1:] for row in rows], axis=0)))
     print(f"{'task':<10}{'accuracy':>10}{'fine-tuned':>12}{'normalised':>12}")

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "mpimerge/job/numbers.hpp"
+#include "mpimerge/merge/allreduces.hpp"
 #include "mpimerge/merge/merge.hpp"
 #include "mpimerge/plan/build.hpp"
 #include "mpimerge/select/bracket_sample.hpp"
@@ -41,9 +42,6 @@ constexpr std::uint64_t kBinMemoryOfHalves = kMebi / 8;
 constexpr double kBinShare = 0.012;
 constexpr double kMostCountedBins = 64;
 constexpr std::uint64_t kCounterPage = kKibi / 4;
-
-// Rounds of the selection, as a rule.
-constexpr std::uint64_t kSelectRounds = 2;
 
 // In the output file, per tensor beside its name, and once.
 constexpr std::uint64_t kFilePerTensor = 320;
@@ -104,8 +102,9 @@ std::uint64_t kept_memory(const plan::Plan& plan, const plan::Traffic& traffic, 
 }
 
 // Adds up all ranks.
-void add_ranks(const plan::Plan& plan, const plan::PassOptions& passes, Forecast& sum,
-               std::uint64_t& most_kept) {
+// @param samples  of single tensors, by rank
+void add_ranks(const plan::Plan& plan, const plan::PassOptions& passes,
+               const std::vector<base::Bytes>& samples, Forecast& sum, std::uint64_t& most_kept) {
   sum.all = {};
   most_kept = 0;
   std::uint64_t inputs = 0;
@@ -117,7 +116,8 @@ void add_ranks(const plan::Plan& plan, const plan::PassOptions& passes, Forecast
   base::Bytes most_moved;
   base::Bytes most_keepable;
   for (std::uint64_t rank = 0; rank < plan.ranks; ++rank) {
-    const plan::Traffic traffic = plan::predict_traffic(plan, sum.reads, rank, passes);
+    plan::Traffic traffic = plan::predict_traffic(plan, sum.reads, rank, passes);
+    traffic.select += samples[rank];
     sum.all += traffic;
     most_kept = std::max(most_kept, kept_memory(plan, traffic, inputs));
     most_keepable = std::max(most_keepable, traffic.keepable);
@@ -143,34 +143,16 @@ base::Bytes process_memory(const plan::Plan& plan, const Forecast& known, std::u
   return base::Bytes{kProcess + skeleton + kept + passing + passes};
 }
 
-// Those of the merge itself: histograms, bins, signs, and the agreements before each collective
-// write. Not those of MPI-IO, nor the few before and after.
-void count_allreduces(const plan::Plan& plan, const plan::PassOptions& passes,
-                      std::uint64_t trimmed, Forecast& sum) {
-  constexpr std::uint64_t kAgreement = 8;
-  const std::uint64_t tasks = plan.sources.size() - 1;
-  std::uint64_t bytes = 0;
-  const auto call = [&](std::uint64_t calls, std::uint64_t in_all) {
-    sum.allreduce_calls += calls;
-    bytes += in_all;
-  };
-  if (passes.trims) {
-    const std::uint64_t batches = (tasks + plan::kTasksPerSample - 1) / plan::kTasksPerSample;
-    // Before the first batch the ranks agree that the sample's reads are under way.
-    call(2 * batches + 1,
-         tasks * select::BracketSample::kBytesPerTask + batches * (16 + kAgreement) + kAgreement);
-    constexpr std::uint64_t kTogether = select::ThresholdSearch::kTasksPerRound;
-    const std::uint64_t parts = (trimmed + kTogether - 1) / kTogether;
-    call(kSelectRounds * (parts + 1),
-         kSelectRounds * (trimmed * select::ThresholdSearch::kBytesPerTask + kAgreement));
-  } else if (passes.selects) {
-    call(1, kAgreement);
-  }
-  if (passes.needs_sign) call(2, kAgreement + 16);
+// Those of the merge itself: what comes before the first chunk, the agreements before each
+// collective write, the counts at the end. Not those of MPI-IO, nor the few before and after.
+void count_allreduces(const job::Job& job, const plan::Plan& plan, Forecast& sum) {
+  merge::Allreduces all = merge::predict_allreduces(plan, job);
   for (std::size_t group = 0; group < plan.groups.size(); ++group)
-    call(plan.rounds(group), plan.rounds(group) * kAgreement);
-  call(1, (6 + tasks) * 8);
-  sum.allreduce_bytes = base::Bytes{bytes};
+    all.add(plan.rounds(group), plan.rounds(group) * merge::kAgreementBytes);
+  constexpr std::uint64_t kSignsAndConflicts = 6;
+  if (merge::is_ties(job)) all.add(1, (kSignsAndConflicts + job.tasks.size()) * 8);
+  sum.allreduce_calls = all.calls;
+  sum.allreduce_bytes = all.bytes;
 }
 
 base::Bytes file_bytes(const job::Job& job, const plan::Plan& plan) {
@@ -204,14 +186,16 @@ Forecast forecast(const job::Job& job, const plan::Plan& plan, base::Bytes budge
   sum.twice = passes.selects;
   const std::uint64_t trimmed = trimmed_tasks(job, plan);
   std::uint64_t kept = 0;
-  add_ranks(plan, passes, sum, kept);
-  const std::uint64_t brackets = bracket_memory(plan, sum.all, trimmed);
+  const std::vector<base::Bytes> samples = merge::predict_samples(plan, job);
+  add_ranks(plan, passes, samples, sum, kept);
+  const std::uint64_t brackets = passes.trims ? bracket_memory(plan, sum.all, trimmed) : 0;
   if (brackets > sum.reads.magnitudes.value()) {
-    sum.looks = passes.looks = 2;
-    add_ranks(plan, passes, sum, kept);
+    ++passes.looks;
+    add_ranks(plan, passes, samples, sum, kept);
   }
+  sum.looks = passes.looks;
   sum.memory = process_memory(plan, sum, brackets, kept);
-  count_allreduces(plan, passes, trimmed, sum);
+  count_allreduces(job, plan, sum);
   sum.output_file = file_bytes(job, plan);
   return sum;
 }

@@ -1,5 +1,6 @@
 #include "mpimerge/kernel/rows.hpp"
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cmath>
@@ -51,6 +52,20 @@ void signs_of(const float* values, float tie, std::size_t elements, float* signs
     const float value = values[i];
     signs[i] = choose(value > 0, 1.0F, choose(value < 0, -1.0F, tie));
   }
+}
+
+std::int64_t sum_signs(const float* signs, std::size_t elements) {
+  // Of fewer elements than overflow 32 bits.
+  constexpr std::size_t kPart = std::size_t{1} << 30;
+  std::int64_t total = 0;
+  for (std::size_t begin = 0; begin < elements; begin += kPart) {
+    const std::size_t end = std::min(elements, begin + kPart);
+    std::int32_t sum = 0;
+    for (std::size_t i = begin; i < end; ++i)
+      sum += static_cast<std::int32_t>(signs[i] > 0) - static_cast<std::int32_t>(signs[i] < 0);
+    total += sum;
+  }
+  return total;
 }
 
 void add_agreeing(const float* row, float weight, const float* signs, std::size_t elements,
@@ -105,6 +120,52 @@ double sum_magnitudes(const float* a, std::size_t elements, std::size_t first_la
                 [=](std::size_t i) { return static_cast<double>(std::abs(a[i])); });
 }
 
+namespace hn = hwy::HWY_NAMESPACE;
+using Doubles = hn::ScalableTag<double>;
+using HalfFloats = hn::Rebind<float, Doubles>;
+constexpr Doubles kDoubles;
+constexpr HalfFloats kHalfFloats;
+
+// x / count: the same, and much sooner, by a product where the inverse is exact.
+HWY_INLINE hn::Vec<Doubles> divided(hn::Vec<Doubles> values, std::size_t count) {
+  const auto divisor = static_cast<double>(count);
+  if (std::has_single_bit(count)) return hn::Mul(values, hn::Set(kDoubles, 1 / divisor));
+  return hn::Div(values, hn::Set(kDoubles, divisor));
+}
+
+// Of as many elements as a vector has doubles; `load` gives a row's.
+template <class Load>
+HWY_INLINE hn::Vec<HalfFloats> variance_of(std::size_t models, Load load) {
+  hn::Vec<Doubles> mean = hn::Zero(kDoubles);
+  for (std::size_t model = 0; model < models; ++model) mean = hn::Add(mean, load(model));
+  mean = divided(mean, models);
+  hn::Vec<Doubles> squares = hn::Zero(kDoubles);
+  for (std::size_t model = 0; model < models; ++model) {
+    const hn::Vec<Doubles> distance = hn::Sub(load(model), mean);
+    squares = hn::Add(squares, hn::Mul(distance, distance));
+  }
+  return hn::DemoteTo(kHalfFloats, divided(squares, models));
+}
+
+void variances(std::span<const float* const> models, const float* base, std::size_t elements,
+               float* variance) {
+  const std::size_t lanes = hn::Lanes(kDoubles);
+  std::size_t i = 0;
+  for (; i + lanes <= elements; i += lanes) {
+    const auto load = [&](std::size_t model) HWY_ATTR {
+      return hn::PromoteTo(kDoubles, hn::Sub(hn::LoadU(kHalfFloats, models[model] + i),
+                                             hn::LoadU(kHalfFloats, base + i)));
+    };
+    hn::StoreU(variance_of(models.size(), load), kHalfFloats, variance + i);
+  }
+  for (; i < elements; ++i) {
+    const auto load = [&](std::size_t model) HWY_ATTR {
+      return hn::Set(kDoubles, static_cast<double>(models[model][i] - base[i]));
+    };
+    variance[i] = hn::GetLane(variance_of(models.size(), load));
+  }
+}
+
 void apply(const float* base, float lambda, const float* sum, std::size_t elements, float* values) {
   for (std::size_t i = 0; i < elements; ++i)
     values[i] = base[i] + lambda * choose(sum[i] == sum[i], values[i], sum[i]);
@@ -123,11 +184,13 @@ HWY_EXPORT(keep_range);
 HWY_EXPORT(keep_below);
 HWY_EXPORT(add_row);
 HWY_EXPORT(signs_of);
+HWY_EXPORT(sum_signs);
 HWY_EXPORT(add_agreeing);
 HWY_EXPORT(divide_rows);
 HWY_EXPORT(sum_products);
 HWY_EXPORT(sum_distances);
 HWY_EXPORT(sum_magnitudes);
+HWY_EXPORT(variances);
 HWY_EXPORT(apply);
 
 }  // namespace
@@ -148,6 +211,10 @@ void add_row(const float* row, std::size_t elements, float* sum) noexcept {
 
 void signs_of(const float* values, float tie, std::size_t elements, float* signs) noexcept {
   HWY_DYNAMIC_DISPATCH(signs_of)(values, tie, elements, signs);
+}
+
+std::int64_t sum_signs(const float* signs, std::size_t elements) noexcept {
+  return HWY_DYNAMIC_DISPATCH(sum_signs)(signs, elements);
 }
 
 void add_agreeing(const float* row, float weight, const float* signs, std::size_t elements,
@@ -171,6 +238,11 @@ double sum_distances(const float* a, const float* b, std::size_t elements,
 
 double sum_magnitudes(const float* a, std::size_t elements, std::size_t first_lane) noexcept {
   return HWY_DYNAMIC_DISPATCH(sum_magnitudes)(a, elements, first_lane);
+}
+
+void variances(std::span<const float* const> models, const float* base, std::size_t elements,
+               float* variance) noexcept {
+  HWY_DYNAMIC_DISPATCH(variances)(models, base, elements, variance);
 }
 
 void apply(const float* base, float lambda, const float* sum, std::size_t elements,

@@ -31,53 +31,63 @@ std::size_t fill_blocks(std::array<std::uint32_t, 2> /*key*/,
   return 0;
 }
 #else
-// The upper and the lower halves of the products of all lanes. Only even lanes multiply to 64 bits.
-HWY_INLINE void multiply(WordVector a, WordVector b, WordVector& high, WordVector& low) {
-  const WordVector even = hn::BitCast(kWords, hn::MulEven(a, b));
-  const WordVector odd = hn::BitCast(kWords, hn::MulEven(hn::Shuffle2301(a), hn::Shuffle2301(b)));
-  low = hn::OddEven(hn::Shuffle2301(odd), even);
-  high = hn::OddEven(odd, hn::Shuffle2301(even));
+// Numbers of 32 bits in lanes of 64, whose upper halves are anything: products are of 64 bits.
+using Pairs = hn::ScalableTag<std::uint64_t>;
+using PairVector = hn::Vec<Pairs>;
+constexpr Pairs kPairs;
+
+HWY_INLINE PairVector multiply(PairVector a, WordVector factor) {
+  return hn::MulEven(hn::BitCast(kWords, a), factor);
 }
 
-HWY_INLINE hn::Vec<Floats> to_uniform(WordVector word) {
+HWY_INLINE hn::Vec<Floats> to_uniform(PairVector words) {
   // 24 bits, which a float holds: signed conversion is one instruction everywhere.
   const hn::RebindToSigned<Words> integers;
-  const auto bits = hn::BitCast(integers, hn::ShiftRight<8>(word));
+  const auto bits = hn::BitCast(integers, hn::ShiftRight<8>(hn::BitCast(kWords, words)));
   return hn::Mul(hn::ConvertTo(kFloats, bits), hn::Set(kFloats, 0x1p-24F));
+}
+
+// Two numbers of 32 bits in each lane: the lower one first.
+HWY_INLINE PairVector paired(PairVector low, PairVector high) {
+  const auto lower = hn::And(low, hn::Set(kPairs, std::uint64_t{0xffffffffu}));
+  return hn::Or(lower, hn::ShiftLeft<32>(high));
 }
 
 // Whole vectors of counters, four numbers of each. Returns how many numbers were made.
 std::size_t fill_blocks(std::array<std::uint32_t, 2> key, std::array<std::uint32_t, 2> tensor,
                         std::uint64_t block, float* numbers, std::size_t count) {
-  const std::size_t lanes = hn::Lanes(kWords);
+  const std::size_t lanes = hn::Lanes(kPairs);
   const WordVector first_factor = hn::Set(kWords, 0xD2511F53u);
   const WordVector second_factor = hn::Set(kWords, 0xCD9E8D57u);
+  // Even lanes have the first counters, odd ones those behind: two neighbours' results then make up
+  // 128 bits each of two vectors of numbers that are in order.
+  HWY_ALIGN std::uint64_t places[HWY_LANES(std::uint64_t)];
+  for (std::size_t lane = 0; lane < lanes; ++lane) places[lane] = lane / 2 + lane % 2 * (lanes / 2);
+  const PairVector place = hn::Load(kPairs, places);
   std::size_t made = 0;
   for (; made + 4 * lanes <= count; made += 4 * lanes, block += lanes) {
-    const auto low = static_cast<std::uint32_t>(block);
-    const WordVector from = hn::Set(kWords, low);
-    WordVector c0 = hn::Add(from, hn::Iota(kWords, 0));
-    // The lower word overflows within a vector once in 2^32 blocks.
-    const auto wrapped = hn::Lt(c0, from);
-    WordVector c1 = hn::Set(kWords, static_cast<std::uint32_t>(block >> 32));
-    c1 = hn::Sub(c1, hn::VecFromMask(kWords, wrapped));
-    WordVector c2 = hn::Set(kWords, tensor[0]);
-    WordVector c3 = hn::Set(kWords, tensor[1]);
+    PairVector c0 = hn::Add(hn::Set(kPairs, block), place);
+    PairVector c1 = hn::ShiftRight<32>(c0);
+    PairVector c2 = hn::Set(kPairs, std::uint64_t{tensor[0]});
+    PairVector c3 = hn::Set(kPairs, std::uint64_t{tensor[1]});
     std::uint32_t k0 = key[0];
     std::uint32_t k1 = key[1];
     for (int round = 0; round < 10; ++round) {
-      WordVector high0, low0, high1, low1;
-      multiply(c0, first_factor, high0, low0);
-      multiply(c2, second_factor, high1, low1);
-      c0 = hn::Xor(hn::Xor(high1, c1), hn::Set(kWords, k0));
-      c1 = low1;
-      c2 = hn::Xor(hn::Xor(high0, c3), hn::Set(kWords, k1));
-      c3 = low0;
+      const PairVector first = multiply(c0, first_factor);
+      const PairVector second = multiply(c2, second_factor);
+      c0 = hn::Xor3(hn::ShiftRight<32>(second), c1, hn::Set(kPairs, std::uint64_t{k0}));
+      c1 = second;
+      c2 = hn::Xor3(hn::ShiftRight<32>(first), c3, hn::Set(kPairs, std::uint64_t{k1}));
+      c3 = first;
       k0 += 0x9E3779B9u;
       k1 += 0xBB67AE85u;
     }
-    hn::StoreInterleaved4(to_uniform(c0), to_uniform(c1), to_uniform(c2), to_uniform(c3), kFloats,
-                          numbers + made);
+    const PairVector first_words = paired(c0, c1);
+    const PairVector last_words = paired(c2, c3);
+    const PairVector even = hn::InterleaveLower(kPairs, first_words, last_words);
+    const PairVector odd = hn::InterleaveUpper(kPairs, first_words, last_words);
+    hn::StoreU(to_uniform(even), kFloats, numbers + made);
+    hn::StoreU(to_uniform(odd), kFloats, numbers + made + 2 * lanes);
   }
   return made;
 }

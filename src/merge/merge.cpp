@@ -46,8 +46,9 @@ plan::PassOptions pass_options(const plan::Plan& plan, std::span<const job::Job>
   all.looks = 0;
   for (const job::Job& job : points) {
     const plan::PassOptions of =
-        is_ties(job) ? ties_passes(plan, std::span(&job, 1))
-                     : method_passes(*method::find(job.method)->make(setup_of(job, nullptr)));
+        is_ties(job)
+            ? ties_passes(plan, std::span(&job, 1))
+            : method_passes(plan, job, *method::find(job.method)->make(setup_of(job, nullptr)));
     all.selects = all.selects || of.selects;
     all.trims = all.trims || of.trims;
     all.needs_sign = all.needs_sign || of.needs_sign;

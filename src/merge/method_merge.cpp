@@ -21,9 +21,6 @@ namespace {
 using method::ExactSum;
 using method::Pass;
 
-// Sums that share an Allreduce: bounds its memory.
-constexpr std::size_t kSumsPerRound = 4096;
-
 const char* name_of(Pass::Kind kind) {
   switch (kind) {
     case Pass::Kind::sums:
@@ -71,10 +68,13 @@ method::Setup setup_of(const job::Job& job, method::Files* files) {
   return setup;
 }
 
-plan::PassOptions method_passes(const method::Method& method) {
+plan::PassOptions method_passes(const plan::Plan& plan, const job::Job& job,
+                                const method::Method& method) {
   plan::PassOptions options;
   const std::vector<Pass> passes = method.passes();
-  options.trims = false;
+  const bool trims_model = std::ranges::any_of(
+      passes, [](const Pass& pass) { return pass.kind == Pass::Kind::model_trim; });
+  options.trims = trims_model && ties_passes(plan, std::span(&job, 1)).trims;
   options.needs_sign = false;
   options.selects = !passes.empty();
   options.looks = std::max<std::uint64_t>(passes.size(), 1);
@@ -99,6 +99,14 @@ std::vector<Step> MethodMerge::steps(const plan::Traffic& traffic) {
   std::vector<Step> list;
   const std::vector<Pass> passes = method_->passes();
   for (std::size_t pass = 0; pass < passes.size(); ++pass) {
+    if (passes[pass].kind == Pass::Kind::model_trim) {
+      list.push_back({"sample", traffic.sample,
+                      [this](const comm::Comm& comm, const Progress&, const AskWish&) {
+                        trim_ = std::make_unique<TiesMerge>(plan_, reads_, job_, store_);
+                        trim_->sample(comm);
+                        return true;
+                      }});
+    }
     const base::Bytes expected{traffic.select.value() / passes.size()};
     list.push_back({name_of(passes[pass].kind), expected,
                     [this, pass, kind = passes[pass].kind](
@@ -239,10 +247,9 @@ bool MethodMerge::look_for_model_sums(const comm::Comm& comm, std::size_t pass,
 
 bool MethodMerge::trim_over_model(const comm::Comm& comm, std::size_t pass,
                                   const Progress& progress, const AskWish& wish) {
-  TiesMerge ties(plan_, reads_, job_, store_);
-  ties.sample(comm);
-  if (!ties.select(comm, progress, wish)) return false;
-  trims_.assign(ties.trims().begin(), ties.trims().end());
+  if (!trim_->select(comm, progress, wish)) return false;
+  trims_.assign(trim_->trims().begin(), trim_->trims().end());
+  trim_.reset();
   std::vector<double> thresholds;
   for (const TaskTrim& trim : trims_) thresholds.push_back(magnitude_of(trim.threshold_bits));
   tensors_.learn_of_model(pass, thresholds);

@@ -10,6 +10,7 @@
 
 #include "mpimerge/job/job.hpp"
 #include "mpimerge/merge/merge.hpp"
+#include "mpimerge/merge/ties.hpp"
 #include "mpimerge/method/method.hpp"
 
 #include "merge/method_tensors.hpp"
@@ -19,12 +20,16 @@
 
 namespace mpimerge::merge {
 
+/// Sums that share an Allreduce: bounds its memory.
+inline constexpr std::size_t kSumsPerRound = 4096;
+
 /// Local. What a method is made from. Valid as long as the job and the files.
 /// @param files  null where the method is only asked what it needs
 method::Setup setup_of(const job::Job& job, method::Files* files);
 
 /// Local. Which reads a method's passes ask for.
-plan::PassOptions method_passes(const method::Method& method);
+plan::PassOptions method_passes(const plan::Plan& plan, const job::Job& job,
+                                const method::Method& method);
 
 /// Runs a method::Method over this rank's shard. A tensor that lies in it whole is this rank's own
 /// affair; of the others, at most two of each group, the ranks put together what they found.
@@ -75,6 +80,8 @@ class MethodMerge final : public Merge {
   std::unique_ptr<method::Method> method_;
   MethodTensors tensors_;
   Tiles tiles_;
+  std::unique_ptr<TiesMerge>
+      trim_;  // between the sample and the selection of a trim over the model
   std::vector<TaskTrim> trims_;
   std::vector<float> merged_;
 };

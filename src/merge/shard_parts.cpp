@@ -20,4 +20,11 @@ ShardParts::ShardParts(const plan::Plan& plan, const plan::ReadPlan& reads, std:
   ends.push_back(blocks.size());
 }
 
+std::uint64_t ShardParts::count(const plan::Plan& plan) {
+  std::uint64_t rounds = 0;
+  for (std::size_t group = 0; group < plan.groups.size(); ++group)
+    rounds += plan.merges(group) ? plan.rounds(group) : 0;
+  return rounds / kRoundsPerPart + 1;
+}
+
 }  // namespace mpimerge::merge

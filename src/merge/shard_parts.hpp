@@ -20,6 +20,8 @@ struct ShardParts {
 
   /// Local.
   ShardParts(const plan::Plan& plan, const plan::ReadPlan& reads, std::uint64_t rank);
+  /// Local. How many parts every rank has.
+  [[nodiscard]] static std::uint64_t count(const plan::Plan& plan);
 };
 
 }  // namespace mpimerge::merge

@@ -10,8 +10,6 @@ namespace mpimerge::merge {
 namespace {
 
 constexpr std::uint32_t kInfinityBits = 0x7f800000u;
-// Below this many elements a tensor is listed as it is: a sample would cost as much.
-constexpr std::uint64_t kSampledTensor = 16384;
 constexpr std::uint64_t kFewestSamples = 4;
 constexpr std::uint64_t kMostSamples = 256;
 constexpr std::uint64_t kSampleElements = 512;
@@ -22,11 +20,36 @@ std::vector<std::uint64_t> positions_of(const std::vector<method::Method::Rank>&
   return positions;
 }
 
+}  // namespace
+
 bool looks_for_any(const std::vector<method::Method::Rank>& ranks) {
   return std::ranges::any_of(ranks, [](const auto& rank) { return rank.position > 0; });
 }
 
-}  // namespace
+std::vector<base::ElementRange> sample_places(const plan::Plan& plan, std::size_t number,
+                                              base::ElementRange part, method::Grain grain) {
+  const plan::Tensor& tensor = plan.tensors[number];
+  const std::uint64_t elements = part.count().value();
+  if (elements == 0 || tensor.elements.value() <= kSampledTensor) return {};
+  const std::uint64_t row = grain == method::Grain::row ? row_elements(tensor) : 1;
+  // Whole rows are taken, each at most once or twice.
+  const std::uint64_t most = std::max(elements / row, std::uint64_t{1});
+  const std::uint64_t places =
+      std::min(std::clamp(elements / kSampledTensor, kFewestSamples, kMostSamples), most);
+  const std::uint64_t stride = elements / places;
+  const std::uint64_t room = stride > kSampleElements ? stride - kSampleElements : 0;
+  std::vector<base::ElementRange> list;
+  for (std::uint64_t place = 0; place < places; ++place) {
+    std::uint64_t begin = (part.begin - tensor.offset).value() + stride * place +
+                          (room == 0 ? 0 : base::mixed(number * kMostSamples + place) % room);
+    std::uint64_t end =
+        std::min(begin + std::min(kSampleElements, stride), (part.end - tensor.offset).value());
+    begin = begin / row * row;
+    end = (end + row - 1) / row * row;
+    list.push_back({tensor.offset + base::Elements{begin}, tensor.offset + base::Elements{end}});
+  }
+  return list;
+}
 
 TensorRanks::TensorRanks(const MethodParts& parts, std::size_t pass)
     : parts_(parts), pass_(pass), shard_(parts.plan, parts.reads, parts.store.rank()) {}
@@ -84,7 +107,7 @@ std::pair<std::size_t, base::ElementRange> TensorRanks::part_of(std::size_t numb
   return {group, base::intersect(all, plan.shards(group).shard(parts_.store.rank()))};
 }
 
-// Counts, in list_, what is asked of a stretch.
+// Counts, in list_, what is asked of a stretch: of the tile in hand, if it is made already.
 kernel::BracketCount TensorRanks::count(const BlockData& block, const Stretch& stretch,
                                         const Rank& rank, const kernel::Bracket& bracket) {
   const std::size_t elements = stretch.own.count().value();
@@ -102,13 +125,17 @@ kernel::BracketCount TensorRanks::count(const BlockData& block, const Stretch& s
       return found;
     }
   }
-  const method::Tile& tile = parts_.tiles.tile(block, stretch, parts_.tensors.models());
-  values_.resize(std::max(values_.size(), tile.elements));
-  const float* values = values_.data();
-  if (rank.model == Rank::kOwn)
+  if (tile_ == nullptr) {
+    tile_ = &parts_.tiles.tile(block, stretch, parts_.tensors.models());
+    has_values_ = false;
+  }
+  const method::Tile& tile = *tile_;
+  if (rank.model == Rank::kOwn && !has_values_) {
+    values_.resize(std::max(values_.size(), tile.elements));
     parts_.method.magnitudes(pass_, parts_.tensors.tensor(stretch.tensor), tile, values_.data());
-  else
-    values = tile.models[rank.model];
+    has_values_ = true;
+  }
+  const float* const values = rank.model == Rank::kOwn ? values_.data() : tile.models[rank.model];
   zeros_.resize(std::max(zeros_.size(), elements));
   const bool differs = rank.model != Rank::kOwn && tile.base != nullptr;
   const std::span<const float> from(differs ? tile.base + tile.own_begin : zeros_.data(), elements);
@@ -133,6 +160,7 @@ void TensorRanks::look(std::size_t number, const std::vector<Rank>& ranks, std::
     const BlockData& block = load(*each);
     for (const Stretch& stretch : parts_.tiles.stretches(block)) {
       if (stretch.tensor != number) continue;
+      tile_ = nullptr;
       for (std::size_t rank = 0; rank < ranks.size(); ++rank) {
         if (!search.wants(first + rank)) continue;
         const auto found = count(block, stretch, ranks[rank], search.bracket(first + rank));
@@ -155,31 +183,12 @@ const BlockData& TensorRanks::load(const plan::Block& block) {
 std::uint64_t TensorRanks::sample(std::size_t number, const std::vector<Rank>& ranks,
                                   select::BracketSample& sample) {
   const auto [group, part] = part_of(number);
-  if (part.empty()) return 0;
-  const method::Tensor& tensor = parts_.tensors.tensor(number);
-  const base::Elements offset = parts_.plan.tensors[number].offset;
-  const std::uint64_t elements = part.count().value();
-  const bool takes_rows = parts_.method.grain() == method::Grain::row;
-  // Whole rows are taken, each at most once or twice.
-  const std::uint64_t most =
-      takes_rows ? std::max(elements / tensor.row(), std::uint64_t{1}) : elements;
-  const std::uint64_t places =
-      std::min(std::clamp(elements / kSampledTensor, kFewestSamples, kMostSamples), most);
-  for (std::uint64_t place = 0; place < places; ++place) {
-    const std::uint64_t stride = elements / places;
-    const std::uint64_t room = stride > kSampleElements ? stride - kSampleElements : 0;
-    std::uint64_t begin = (part.begin - offset).value() + stride * place +
-                          (room == 0 ? 0 : base::mixed(number * kMostSamples + place) % room);
-    std::uint64_t end =
-        std::min(begin + std::min(kSampleElements, stride), (part.end - offset).value());
-    if (takes_rows) {
-      begin = begin / tensor.row() * tensor.row();
-      end = (end + tensor.row() - 1) / tensor.row() * tensor.row();
-    }
-    const BlockData& block =
-        parts_.rows.peek({group, {offset + base::Elements{begin}, offset + base::Elements{end}}}, 0,
-                         parts_.plan.sources.size() - 1);
+  static_cast<void>(parts_.tensors.tensor(number));
+  const auto places = sample_places(parts_.plan, number, part, parts_.method.grain());
+  for (const base::ElementRange& place : places) {
+    const BlockData& block = parts_.rows.peek({group, place}, 0, parts_.plan.sources.size() - 1);
     for (const Stretch& stretch : parts_.tiles.stretches(block)) {
+      tile_ = nullptr;
       for (std::size_t rank = 0; rank < ranks.size(); ++rank) {
         if (ranks[rank].position == 0) continue;
         const auto all = count(block, stretch, ranks[rank], kernel::Bracket{});
@@ -188,7 +197,7 @@ std::uint64_t TensorRanks::sample(std::size_t number, const std::vector<Rank>& r
     }
     sample.end_block();
   }
-  return places;
+  return places.size();
 }
 
 // Collective over `comm`.

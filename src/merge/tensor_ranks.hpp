@@ -21,6 +21,17 @@
 
 namespace mpimerge::merge {
 
+/// Tensors of up to so many elements are listed as they are: a sample would cost as much.
+inline constexpr std::uint64_t kSampledTensor = 16384;
+
+/// Local. Whether anything is looked for.
+[[nodiscard]] bool looks_for_any(const std::vector<method::Method::Rank>& ranks);
+
+/// Local. What a sample takes of the part of a tensor that one rank has, in the group; nothing of a
+/// tensor that is not sampled. With Grain::row the rest of the rows comes along.
+std::vector<base::ElementRange> sample_places(const plan::Plan& plan, std::size_t number,
+                                              base::ElementRange part, method::Grain grain);
+
 /// What a pass of a method works with: the engine's own.
 struct MethodParts {
   const plan::Plan& plan;
@@ -77,6 +88,8 @@ class TensorRanks {
   std::vector<Shared> shared_;
   plan::Block at_;
   const BlockData* loaded_ = nullptr;
+  const method::Tile* tile_ = nullptr;  // of the stretch in hand, once it is asked for
+  bool has_values_ = false;             // values_ are the method's of this tile
   std::vector<std::uint32_t> list_;
   std::vector<float> values_;
   std::vector<float> zeros_;

@@ -10,6 +10,7 @@
 #include "mpimerge/base/error.hpp"
 #include "mpimerge/base/text.hpp"
 #include "mpimerge/kernel/convert.hpp"
+#include "mpimerge/kernel/vectors.hpp"
 
 namespace mpimerge::merge {
 namespace {
@@ -27,11 +28,13 @@ std::size_t tile_elements(std::size_t sources) {
 
 bool all_finite(std::span<const float> values) {
   std::uint32_t found = 0;
-  for (const float value : values) {
-    const std::uint32_t magnitude = std::bit_cast<std::uint32_t>(value) & 0x7fffffffu;
-    found |= magnitude >= 0x7f800000u ? 1u : 0u;
-  }
-  return found == 0;
+  kernel::with_vectors([=, &found] {
+    std::uint32_t largest = 0;
+    for (const float value : values)
+      largest = std::max(largest, std::bit_cast<std::uint32_t>(value) & 0x7fffffffu);
+    found = largest;
+  });
+  return found < 0x7f800000u;
 }
 
 // From one floating type to another.
@@ -49,11 +52,11 @@ void convert(base::Dtype from, std::span<const std::byte> values, base::Dtype to
   }
 }
 
+}  // namespace
+
 std::uint64_t row_elements(const plan::Tensor& tensor) {
   return tensor.shape.size() < 2 ? tensor.elements.value() : tensor.shape.back();
 }
-
-}  // namespace
 
 Tiles::Tiles(const plan::Plan& plan, const job::Job& job, const Sources& sources,
              method::Grain grain, BlockStore& rows)

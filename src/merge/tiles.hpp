@@ -23,6 +23,9 @@ struct Stretch {
   base::ElementRange all;   ///< of the tensor: with the rest of the rows, where rows are asked for
 };
 
+/// Local. Elements of a row: the last dimension. Tensors of one dimension or none are one row.
+[[nodiscard]] std::uint64_t row_elements(const plan::Tensor& tensor);
+
 /// Cuts blocks into stretches, and makes tiles of them: the values of all models, widened. All local.
 class Tiles {
  public:

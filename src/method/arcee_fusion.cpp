@@ -1,19 +1,57 @@
 #include <algorithm>
+#include <array>
 #include <cmath>
+
+#include "mpimerge/kernel/exponential.hpp"
+#include "mpimerge/kernel/vectors.hpp"
 
 #include "method/builtin.hpp"
 
 namespace mpimerge::method {
 namespace {
 
+// Sums are in so many lanes, whatever the processor has.
+constexpr std::size_t kLanes = 16;
+
+float largest_of(const float* values, std::size_t elements) {
+  float largest = values[0];
+  kernel::with_vectors([=, &largest] {
+    std::array<float, kLanes> lanes;
+    lanes.fill(values[0]);
+    std::size_t i = 0;
+    for (; i + kLanes <= elements; i += kLanes) {
+      for (std::size_t lane = 0; lane < kLanes; ++lane)
+        lanes[lane] = std::max(lanes[lane], values[i + lane]);
+    }
+    for (std::size_t lane = 0; i < elements; ++i, ++lane)
+      lanes[lane] = std::max(lanes[lane], values[i]);
+    largest = *std::max_element(lanes.begin(), lanes.end());
+  });
+  return largest;
+}
+
+// Adds `value(i)` up in lanes.
+template <class Value>
+double sum_of(std::size_t elements, const Value& value) {
+  std::array<double, kLanes> lanes{};
+  std::size_t i = 0;
+  for (; i + kLanes <= elements; i += kLanes) {
+    for (std::size_t lane = 0; lane < kLanes; ++lane) lanes[lane] += value(i + lane);
+  }
+  for (std::size_t lane = 0; i < elements; ++i, ++lane) lanes[lane] += value(i);
+  double sum = 0;
+  for (const double lane : lanes) sum += lane;
+  return sum;
+}
+
 // exp(x − the largest x) and its sum: a row as a distribution.
 double exponentials(const float* values, std::size_t elements, double* result) {
-  const double largest = *std::max_element(values, values + elements);
+  const double largest = largest_of(values, elements);
   double sum = 0;
-  for (std::size_t i = 0; i < elements; ++i) {
-    result[i] = std::exp(values[i] - largest);
-    sum += result[i];
-  }
+  kernel::with_vectors([=, &sum] {
+    for (std::size_t i = 0; i < elements; ++i) result[i] = kernel::exp_of(values[i] - largest);
+    sum = sum_of(elements, [=](std::size_t i) { return result[i]; });
+  });
   return sum;
 }
 
@@ -52,10 +90,12 @@ class ArceeFusion final : public Method {
     importance_.resize(tile.elements);
     weigh(tensor, tile, importance_.data());
     const float* const importance = importance_.data();
-    for (std::size_t i = 0; i < tile.elements; ++i) {
-      const float delta = model[i] - base[i];
-      merged[i] = base[i] + (importance[i] >= least ? delta : 0.0F);
-    }
+    kernel::with_vectors([=, elements = tile.elements] {
+      for (std::size_t i = 0; i < elements; ++i) {
+        const float delta = model[i] - base[i];
+        merged[i] = base[i] + (importance[i] >= least ? delta : 0.0F);
+      }
+    });
   }
 
  private:
@@ -65,10 +105,12 @@ class ArceeFusion final : public Method {
       const float* const base = tile.base + begin;
       const float* const model = tile.models.front() + begin;
       const double divergence = divergence_of(model, base, row);
-      for (std::size_t i = 0; i < row; ++i) {
-        const float delta = std::abs(model[i] - base[i]);
-        importance[begin + i] = static_cast<float>(delta * divergence);
-      }
+      kernel::with_vectors([=, of_row = importance + begin] {
+        for (std::size_t i = 0; i < row; ++i) {
+          const float delta = std::abs(model[i] - base[i]);
+          of_row[i] = static_cast<float>(delta * divergence);
+        }
+      });
     }
   }
 
@@ -77,14 +119,18 @@ class ArceeFusion final : public Method {
     constexpr double kLeast = 1e-8;
     model_.resize(elements);
     base_.resize(elements);
-    const double of_model = exponentials(model, elements, model_.data());
-    const double of_base = exponentials(base, elements, base_.data());
+    double* const p = model_.data();
+    double* const q = base_.data();
+    const double share_of_model = 1 / exponentials(model, elements, p);
+    const double share_of_base = 1 / exponentials(base, elements, q);
     double sum = 0;
-    for (std::size_t i = 0; i < elements; ++i) {
-      const double p = model_[i] / of_model + kLeast;
-      const double q = base_[i] / of_base + kLeast;
-      sum += p * std::log(p / q);
-    }
+    kernel::with_vectors([=, &sum] {
+      for (std::size_t i = 0; i < elements; ++i) {
+        const double of_model = p[i] * share_of_model + kLeast;
+        p[i] = of_model * kernel::log_of_quotient(of_model, q[i] * share_of_base + kLeast);
+      }
+      sum = sum_of(elements, [=](std::size_t i) { return p[i]; });
+    });
     return std::max(sum, 0.0);
   }
 

@@ -1,3 +1,5 @@
+#include "mpimerge/kernel/vectors.hpp"
+
 #include "method/builtin.hpp"
 #include "method/rows.hpp"
 
@@ -29,10 +31,14 @@ class Average final : public Method {
       const auto weight = static_cast<float>(tensor.number(kWeight, model));
       const float* const values = tile.models[model];
       weights += weight;
-      for (std::size_t i = 0; i < tile.elements; ++i) merged[i] += weight * values[i];
+      kernel::with_vectors([=, elements = tile.elements] {
+        for (std::size_t i = 0; i < elements; ++i) merged[i] += weight * values[i];
+      });
     }
     if (aggregate_ == Aggregate::sum || aggregate_ == Aggregate::disjoint_sum) return;
-    for (std::size_t i = 0; i < tile.elements; ++i) merged[i] /= weights;
+    kernel::with_vectors([=, elements = tile.elements] {
+      for (std::size_t i = 0; i < elements; ++i) merged[i] /= weights;
+    });
   }
 
   void pick(const Tensor& tensor, const Tile& tile, float* merged) {
@@ -42,7 +48,9 @@ class Average final : public Method {
         const auto weight = static_cast<float>(tensor.number(kWeight, model));
         const float* const values = tile.models[model] + begin;
         float* const row = rows_[model];
-        for (std::size_t i = 0; i < elements; ++i) row[i] = weight * values[i];
+        kernel::with_vectors([=] {
+          for (std::size_t i = 0; i < elements; ++i) row[i] = weight * values[i];
+        });
       }
       const std::span<float* const> rows = rows_.first(tensor.models);
       if (aggregate_ == Aggregate::median)

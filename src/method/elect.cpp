@@ -5,6 +5,7 @@
 
 #include "mpimerge/kernel/choose.hpp"
 #include "mpimerge/kernel/rows.hpp"
+#include "mpimerge/kernel/vectors.hpp"
 
 #include "method/rows.hpp"
 
@@ -23,13 +24,15 @@ void elect_largest_share(const Ballot& ballot, float* winners) {
   for (std::size_t model = 0; model < ballot.rows.size(); ++model) {
     const float* const row = ballot.rows[model];
     const float norm = ballot.norms[model];
-    for (std::size_t i = 0; i < ballot.elements; ++i) {
-      const float value = row[i];
-      const float share = value * value / norm;
-      const bool larger = share > ballot.scratch[i];
-      ballot.scratch[i] = choose(larger, share, ballot.scratch[i]);
-      winners[i] = choose(larger, value, winners[i]);
-    }
+    kernel::with_vectors([=, shares = ballot.scratch, elements = ballot.elements] {
+      for (std::size_t i = 0; i < elements; ++i) {
+        const float value = row[i];
+        const float share = value * value / norm;
+        const bool larger = share > shares[i];
+        shares[i] = choose(larger, share, shares[i]);
+        winners[i] = choose(larger, value, winners[i]);
+      }
+    });
   }
 }
 
@@ -45,10 +48,12 @@ void sum_selected(std::span<float* const> rows, std::span<const float> weights, 
       kernel::add_agreeing(row, weight, signs, elements, sum, sum_of_weights);
       continue;
     }
-    for (std::size_t i = 0; i < elements; ++i) {
-      sum[i] += row[i];
-      sum_of_weights[i] += only_if(row[i] != 0, weight);
-    }
+    kernel::with_vectors([=] {
+      for (std::size_t i = 0; i < elements; ++i) {
+        sum[i] += row[i];
+        sum_of_weights[i] += only_if(row[i] != 0, weight);
+      }
+    });
   }
 }
 
@@ -56,12 +61,16 @@ void take_largest(std::span<float* const> rows, const float* signs, std::size_t 
                   float* result) {
   std::fill_n(result, elements, 0.0F);
   for (const float* const row : rows) {
-    for (std::size_t i = 0; i < elements; ++i) {
-      const float magnitude = choose(signs[i] > 0, row[i], -row[i]);
-      result[i] = choose(magnitude > result[i], magnitude, result[i]);
-    }
+    kernel::with_vectors([=] {
+      for (std::size_t i = 0; i < elements; ++i) {
+        const float magnitude = choose(signs[i] > 0, row[i], -row[i]);
+        result[i] = choose(magnitude > result[i], magnitude, result[i]);
+      }
+    });
   }
-  for (std::size_t i = 0; i < elements; ++i) result[i] *= signs[i];
+  kernel::with_vectors([=] {
+    for (std::size_t i = 0; i < elements; ++i) result[i] *= signs[i];
+  });
 }
 
 float sum_of(std::span<const float> weights) {
@@ -80,7 +89,9 @@ void combine_all(Aggregate rule, std::span<float* const> rows, std::span<const f
   constexpr float kLeastDivisor = 1e-8F;
   const float sum = sum_of(weights);
   const float divisor = std::abs(sum) < kLeastDivisor ? 1.0F : sum;
-  for (std::size_t i = 0; i < elements; ++i) result[i] /= divisor;
+  kernel::with_vectors([=] {
+    for (std::size_t i = 0; i < elements; ++i) result[i] /= divisor;
+  });
 }
 
 }  // namespace
@@ -101,17 +112,24 @@ void elect(Elect rule, const Ballot& ballot, float tie, float* signs) {
       for (std::size_t model = 0; model < ballot.rows.size(); ++model) {
         const float* const row = ballot.rows[model];
         const float norm = ballot.norms[model];
-        for (std::size_t i = 0; i < ballot.elements; ++i)
-          signs[i] += sign_of(row[i]) * (row[i] * row[i]) / norm;
+        kernel::with_vectors([=, elements = ballot.elements] {
+          for (std::size_t i = 0; i < elements; ++i)
+            signs[i] += sign_of(row[i]) * (row[i] * row[i]) / norm;
+        });
       }
       break;
     case Elect::count:
       for (const float* const row : ballot.rows) {
-        for (std::size_t i = 0; i < ballot.elements; ++i) signs[i] += sign_of(row[i]);
+        kernel::with_vectors([=, elements = ballot.elements] {
+          for (std::size_t i = 0; i < elements; ++i) signs[i] += sign_of(row[i]);
+        });
       }
       break;
     case Elect::given:
-      for (std::size_t i = 0; i < ballot.elements; ++i) signs[i] = ballot.given[i] - ballot.base[i];
+      kernel::with_vectors(
+          [=, given = ballot.given, base = ballot.base, elements = ballot.elements] {
+            for (std::size_t i = 0; i < elements; ++i) signs[i] = given[i] - base[i];
+          });
       break;
   }
   kernel::signs_of(signs, tie, ballot.elements, signs);
@@ -128,7 +146,9 @@ void aggregate(Aggregate rule, std::span<float* const> rows, std::span<const flo
     return take_largest(rows, signs, elements, result);
   combine_all(rule, rows, weights, elements, result);
   if (signs == nullptr) return;
-  for (std::size_t i = 0; i < elements; ++i) result[i] = std::abs(result[i]) * signs[i];
+  kernel::with_vectors([=] {
+    for (std::size_t i = 0; i < elements; ++i) result[i] = std::abs(result[i]) * signs[i];
+  });
 }
 
 }  // namespace mpimerge::method

@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "mpimerge/kernel/vectors.hpp"
+
 #include "method/builtin.hpp"
 
 namespace mpimerge::method {
@@ -26,11 +28,7 @@ class Fisher final : public Method {
 
   void add(std::size_t /*pass*/, const Tensor& tensor, const Tile& tile, Sums& sums) override {
     for (std::size_t model = 0; model < tensor.models; ++model) {
-      const float* const fisher = tile.files[model];
-      sums.add(tensor.numbers[model], [=](std::size_t i) {
-        const double value = fisher[i];
-        return value * value;
-      });
+      sums.add_products(tensor.numbers[model], tile.files[model], tile.files[model]);
     }
   }
 
@@ -44,18 +42,24 @@ class Fisher final : public Method {
     const double floor = tensor.number(kFloor);
     numerator_.assign(tile.elements, 0);
     denominator_.assign(tile.elements, 0);
+    double* const numerator = numerator_.data();
+    double* const denominator = denominator_.data();
     for (std::size_t model = 0; model < tensor.models; ++model) {
       const double coefficient = tensor.number(kWeight, model) / norm(tensor, model);
       const float* const fisher = tile.files[model];
       const float* const values = tile.models[model];
-      for (std::size_t i = 0; i < tile.elements; ++i) {
-        const double share = coefficient * std::max(static_cast<double>(fisher[i]), floor);
-        numerator_[i] += share * values[i];
-        denominator_[i] += share;
-      }
+      kernel::with_vectors([=, elements = tile.elements] {
+        for (std::size_t i = 0; i < elements; ++i) {
+          const double share = coefficient * std::max(static_cast<double>(fisher[i]), floor);
+          numerator[i] += share * values[i];
+          denominator[i] += share;
+        }
+      });
     }
-    for (std::size_t i = 0; i < tile.elements; ++i)
-      merged[i] = static_cast<float>(numerator_[i] / denominator_[i]);
+    kernel::with_vectors([=, elements = tile.elements] {
+      for (std::size_t i = 0; i < elements; ++i)
+        merged[i] = static_cast<float>(numerator[i] / denominator[i]);
+    });
   }
 
  private:

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "mpimerge/kernel/rows.hpp"
+#include "mpimerge/kernel/vectors.hpp"
 
 namespace mpimerge::method {
 
@@ -25,7 +26,9 @@ std::span<const float* const> TileVectors::differences(const Tile& tile) {
   for (std::size_t model = 0; model < tile.models.size(); ++model) {
     float* const delta = memory_.data() + model * tile.elements;
     const float* const values = tile.models[model];
-    for (std::size_t i = 0; i < tile.elements; ++i) delta[i] = values[i] - tile.base[i];
+    kernel::with_vectors([=, base = tile.base, elements = tile.elements] {
+      for (std::size_t i = 0; i < elements; ++i) delta[i] = values[i] - base[i];
+    });
     vectors_.push_back(delta);
   }
   return vectors_;
@@ -55,14 +58,15 @@ void combine(std::span<const double> coefficients, const Tile& tile, std::size_t
   for (std::size_t model = 0; model < tile.models.size(); ++model) {
     const auto coefficient = static_cast<float>(coefficients[model]);
     const float* const values = tile.models[model] + begin;
-    if (base == nullptr) {
-      for (std::size_t i = 0; i < elements; ++i) merged[i] += coefficient * values[i];
-    } else {
-      for (std::size_t i = 0; i < elements; ++i) merged[i] += coefficient * (values[i] - base[i]);
-    }
+    kernel::with_vectors([=] {
+      if (base == nullptr) {
+        for (std::size_t i = 0; i < elements; ++i) merged[i] += coefficient * values[i];
+      } else {
+        for (std::size_t i = 0; i < elements; ++i) merged[i] += coefficient * (values[i] - base[i]);
+      }
+    });
   }
-  if (base == nullptr) return;
-  for (std::size_t i = 0; i < elements; ++i) merged[i] += base[i];
+  if (base != nullptr) kernel::add_row(base, elements, merged);
 }
 
 Pair on_circle(double angle, double t) {

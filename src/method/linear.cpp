@@ -1,3 +1,5 @@
+#include "mpimerge/kernel/vectors.hpp"
+
 #include "method/builtin.hpp"
 
 namespace mpimerge::method {
@@ -14,14 +16,18 @@ class Linear final : public Method {
       const auto weight = static_cast<float>(tensor.number(kWeight, model));
       const float* const values = tile.models[model];
       weights += weight;
-      if (model == 0) {
-        for (std::size_t i = 0; i < tile.elements; ++i) merged[i] = weight * values[i];
-      } else {
-        for (std::size_t i = 0; i < tile.elements; ++i) merged[i] += weight * values[i];
-      }
+      kernel::with_vectors([=, elements = tile.elements] {
+        if (model == 0) {
+          for (std::size_t i = 0; i < elements; ++i) merged[i] = weight * values[i];
+        } else {
+          for (std::size_t i = 0; i < elements; ++i) merged[i] += weight * values[i];
+        }
+      });
     }
     if (!tensor.flag(kNormalize)) return;
-    for (std::size_t i = 0; i < tile.elements; ++i) merged[i] /= weights;
+    kernel::with_vectors([=, elements = tile.elements] {
+      for (std::size_t i = 0; i < elements; ++i) merged[i] /= weights;
+    });
   }
 };
 

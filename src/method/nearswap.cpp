@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "mpimerge/kernel/vectors.hpp"
+
 #include "method/builtin.hpp"
 
 namespace mpimerge::method {
@@ -16,11 +18,13 @@ class Nearswap final : public Method {
     const auto t = static_cast<float>(tensor.number(kT));
     const float* const base = tile.base;
     const float* const model = tile.models.front();
-    for (std::size_t i = 0; i < tile.elements; ++i) {
-      const float ratio = t / std::max(std::abs(base[i] - model[i]), kLeastDistance);
-      const float share = std::min(std::max(ratio, 0.0F), 1.0F);
-      merged[i] = share * model[i] + (1.0F - share) * base[i];
-    }
+    kernel::with_vectors([=, elements = tile.elements] {
+      for (std::size_t i = 0; i < elements; ++i) {
+        const float ratio = t / std::max(std::abs(base[i] - model[i]), kLeastDistance);
+        const float share = std::min(std::max(ratio, 0.0F), 1.0F);
+        merged[i] = share * model[i] + (1.0F - share) * base[i];
+      }
+    });
   }
 };
 

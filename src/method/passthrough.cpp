@@ -1,3 +1,5 @@
+#include "mpimerge/kernel/vectors.hpp"
+
 #include "method/builtin.hpp"
 
 namespace mpimerge::method {
@@ -10,7 +12,9 @@ class Passthrough final : public Method {
   void merge(const Tensor& tensor, const Tile& tile, float* merged) override {
     const auto scale = static_cast<float>(tensor.number(kScale, 0));
     const float* const values = tile.models.front();
-    for (std::size_t i = 0; i < tile.elements; ++i) merged[i] = scale * values[i];
+    kernel::with_vectors([=, elements = tile.elements] {
+      for (std::size_t i = 0; i < elements; ++i) merged[i] = scale * values[i];
+    });
   }
 };
 

@@ -1,7 +1,9 @@
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 
 #include "mpimerge/kernel/choose.hpp"
+#include "mpimerge/kernel/vectors.hpp"
 
 #include "method/builtin.hpp"
 #include "method/rows.hpp"
@@ -22,8 +24,10 @@ void count_active(const Tensor& tensor, const Tile& tile, std::size_t begin, std
   std::fill_n(active, elements, 0.0F);
   for (const float* const model : tile.models) {
     const float* const values = model + begin;
-    for (std::size_t i = 0; i < elements; ++i)
-      active[i] += only_if(std::abs(values[i] - base[i]) > epsilon, 1);
+    kernel::with_vectors([=] {
+      for (std::size_t i = 0; i < elements; ++i)
+        active[i] += only_if(std::abs(values[i] - base[i]) > epsilon, 1);
+    });
   }
 }
 
@@ -50,14 +54,21 @@ class Ram final : public Method {
     const float* const base = tile.base;
     for (std::size_t model = 0; model < tensor.models; ++model) {
       const float* const values = tile.models[model];
-      sums.add(2 * model, [=](std::size_t i) {
-        const bool is_active = std::abs(values[i] - base[i]) > epsilon;
-        return static_cast<double>(only_if(is_active & (active[i] > 1), 1));
+      std::uint32_t shared = 0;
+      std::uint32_t alone = 0;
+      kernel::with_vectors([=, begin = sums.begin(), end = sums.end(), &shared, &alone] {
+        std::uint32_t with_others = 0;
+        std::uint32_t of_all = 0;
+        for (std::size_t i = begin; i < end; ++i) {
+          const bool is_active = std::abs(values[i] - base[i]) > epsilon;
+          of_all += static_cast<std::uint32_t>(is_active);
+          with_others += static_cast<std::uint32_t>(is_active & (active[i] > 1));
+        }
+        shared = with_others;
+        alone = of_all - with_others;
       });
-      sums.add(2 * model + 1, [=](std::size_t i) {
-        const bool is_active = std::abs(values[i] - base[i]) > epsilon;
-        return static_cast<double>(only_if(is_active & (active[i] == 1), 1));
-      });
+      sums.add_one(2 * model, shared);
+      sums.add_one(2 * model + 1, alone);
     }
   }
 
@@ -88,14 +99,18 @@ class Ram final : public Method {
     for (std::size_t model = 0; model < tensor.models; ++model) {
       const float* const values = tile.models[model] + begin;
       const float alone = kPlus ? static_cast<float>(tensor.facts[model]) : 1.0F;
-      for (std::size_t i = 0; i < elements; ++i) {
-        const float delta = values[i] - base[i];
-        const float value = kPlus ? delta * choose(active[i] == 1, alone, 1) : delta;
-        merged[i] += only_if(std::abs(delta) > epsilon, value);
-      }
+      kernel::with_vectors([=] {
+        for (std::size_t i = 0; i < elements; ++i) {
+          const float delta = values[i] - base[i];
+          const float value = kPlus ? delta * choose(active[i] == 1, alone, 1) : delta;
+          merged[i] += only_if(std::abs(delta) > epsilon, value);
+        }
+      });
     }
-    for (std::size_t i = 0; i < elements; ++i)
-      merged[i] = base[i] + merged[i] / choose(active[i] > 1, active[i], 1);
+    kernel::with_vectors([=] {
+      for (std::size_t i = 0; i < elements; ++i)
+        merged[i] = base[i] + merged[i] / choose(active[i] > 1, active[i], 1);
+    });
   }
 
   std::vector<float> active_;

@@ -10,6 +10,7 @@
 
 #include "mpimerge/base/error.hpp"
 #include "mpimerge/base/text.hpp"
+#include "mpimerge/kernel/vectors.hpp"
 
 #include "method/builtin.hpp"
 
@@ -54,11 +55,15 @@ class RegMean final : public Method {
     for (std::size_t model = 0; model < tensor.models; ++model) {
       const double weight = weight_of(tensor, model);
       weights += weight;
-      for (std::size_t i = 0; i < tile.elements; ++i)
-        sums_[i] += weight * static_cast<double>(tile.models[model][i]);
+      kernel::with_vectors(
+          [=, sums = sums_.data(), values = tile.models[model], elements = tile.elements] {
+            for (std::size_t i = 0; i < elements; ++i)
+              sums[i] += weight * static_cast<double>(values[i]);
+          });
     }
-    for (std::size_t i = 0; i < tile.elements; ++i)
-      merged[i] = static_cast<float>(sums_[i] / weights);
+    kernel::with_vectors([=, sums = sums_.data(), elements = tile.elements] {
+      for (std::size_t i = 0; i < elements; ++i) merged[i] = static_cast<float>(sums[i] / weights);
+    });
   }
 
   // Reads the Gram matrices of a tensor, if it has them, and factors their sum.

@@ -18,9 +18,8 @@ void RowRanks::rank(const float* values, std::size_t elements, double* places) {
     for (const Item& item : items_) other_[begin[(item.magnitude >> shift) & 0xffu]++] = item;
     items_.swap(other_);
   }
-  if (elements == 1) places[0] = 0.5;
-  for (std::size_t rank = 0; elements > 1 && rank < elements; ++rank)
-    places[items_[rank].element] = static_cast<double>(rank) / static_cast<double>(elements - 1);
+  for (std::size_t rank = 0; rank < elements; ++rank)
+    places[items_[rank].element] = place(rank, elements);
 }
 
 }  // namespace mpimerge::method

@@ -15,6 +15,12 @@ class RowRanks {
   /// @param places  [elements]
   void rank(const float* values, std::size_t elements, double* places);
 
+  /// Local. The same for the value of 0-based rank `rank`.
+  static double place(std::size_t rank, std::size_t elements) {
+    if (elements == 1) return 0.5;
+    return static_cast<double>(rank) / static_cast<double>(elements - 1);
+  }
+
  private:
   struct Item {
     std::uint32_t magnitude;

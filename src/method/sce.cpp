@@ -1,13 +1,11 @@
 #include <algorithm>
-#include <array>
-#include <cmath>
 #include <limits>
 
 #include "mpimerge/kernel/choose.hpp"
+#include "mpimerge/kernel/rows.hpp"
+#include "mpimerge/kernel/vectors.hpp"
 
 #include "method/builtin.hpp"
-#include "method/elect.hpp"
-#include "method/gram.hpp"
 #include "method/rows.hpp"
 
 namespace mpimerge::method {
@@ -18,32 +16,6 @@ using kernel::only_if;
 
 enum Number : std::size_t { kSelectTopk };
 enum PassNumber : std::size_t { kCount, kSelect, kWeigh };
-
-// Population variance of the models' values, element by element.
-void variances(std::span<const float* const> deltas, std::size_t begin, std::size_t end,
-               float* variance) {
-  const auto models = static_cast<double>(deltas.size());
-  std::array<double, kStrip> mean;
-  std::array<double, kStrip> squares;
-  each_strip(begin, end, [&](std::size_t first, std::size_t elements) {
-    std::fill_n(mean.data(), elements, 0.0);
-    std::fill_n(squares.data(), elements, 0.0);
-    for (const float* const each : deltas) {
-      const float* const delta = each + first;
-      for (std::size_t i = 0; i < elements; ++i) mean[i] += delta[i];
-    }
-    for (std::size_t i = 0; i < elements; ++i) mean[i] /= models;
-    for (const float* const each : deltas) {
-      const float* const delta = each + first;
-      for (std::size_t i = 0; i < elements; ++i) {
-        const double distance = delta[i] - mean[i];
-        squares[i] += distance * distance;
-      }
-    }
-    float* const result = variance + (first - begin);
-    for (std::size_t i = 0; i < elements; ++i) result[i] = static_cast<float>(squares[i] / models);
-  });
-}
 
 // Select the elements in which the models differ most, calculate weights from what the models
 // change there, erase values of the minority's sign.
@@ -63,22 +35,26 @@ class Sce final : public Method {
   }
 
   void add(std::size_t pass, const Tensor& tensor, const Tile& tile, Sums& sums) override {
-    const std::span<const float* const> deltas = vectors_.differences(tile);
     variance_.resize(tile.elements);
+    float* const variance = variance_.data();
     const bool selects_some = selects(tensor);
-    if (selects_some) variances(deltas, 0, tile.elements, variance_.data());
-    const float* const variance = variance_.data();
+    if (selects_some) kernel::variances(tile.models, tile.base, tile.elements, variance);
     if (pass == kCount) {
-      sums.add(0, [=](std::size_t i) { return static_cast<double>(only_if(variance[i] > 0, 1)); });
+      // Variances have one sign: how many have any.
+      const std::size_t own = sums.end() - sums.begin();
+      sums.add_one(0, static_cast<double>(kernel::sum_signs(variance + sums.begin(), own)));
       return;
     }
     const float least = least_variance(tensor);
+    selected_.resize(tile.elements);
+    float* const selected = selected_.data();
     for (std::size_t model = 0; model < tensor.models; ++model) {
-      const float* const delta = deltas[model];
-      sums.add(model, [=](std::size_t i) {
-        const double value = only_if(!selects_some | (variance[i] >= least), delta[i]);
-        return value * value;
+      const float* const values = tile.models[model];
+      kernel::with_vectors([=, base = tile.base, elements = tile.elements] {
+        for (std::size_t i = 0; i < elements; ++i)
+          selected[i] = only_if(!selects_some | (variance[i] >= least), values[i] - base[i]);
       });
+      sums.add_products(model, selected, selected);
     }
   }
 
@@ -90,7 +66,7 @@ class Sce final : public Method {
 
   void magnitudes(std::size_t /*pass*/, const Tensor& /*tensor*/, const Tile& tile,
                   float* values) override {
-    variances(vectors_.differences(tile), 0, tile.elements, values);
+    kernel::variances(tile.models, tile.base, tile.elements, values);
   }
 
   void learn(std::size_t pass, const Tensor& tensor, std::span<const double> found,
@@ -108,10 +84,14 @@ class Sce final : public Method {
   }
 
   void merge(const Tensor& tensor, const Tile& tile, float* merged) override {
-    const std::span<const float* const> deltas = vectors_.differences(tile);
     rows_.make(2);
+    variance_.resize(tile.elements);
+    if (selects(tensor))
+      kernel::variances(tile.models, tile.base, tile.elements, variance_.data());
+    else
+      std::ranges::fill(variance_, 0.0F);
     each_strip(0, tile.elements, [&](std::size_t begin, std::size_t elements) {
-      merge_strip(tensor, tile, deltas, begin, elements, merged + begin);
+      merge_strip(tensor, tile, begin, elements, merged + begin);
     });
   }
 
@@ -146,43 +126,48 @@ class Sce final : public Method {
     }
   }
 
-  void merge_strip(const Tensor& tensor, const Tile& tile, std::span<const float* const> deltas,
-                   std::size_t begin, std::size_t elements, float* merged) {
+  void merge_strip(const Tensor& tensor, const Tile& tile, std::size_t begin, std::size_t elements,
+                   float* merged) {
     constexpr float kLeastDivisor = 1e-6F;
     const float least = least_variance(tensor);
     const float* const base = tile.base + begin;
+    const float* const variance = variance_.data() + begin;
     float* const sign = rows_[0];
     float* const divisor = rows_[1];
-    variance_.resize(std::max(variance_.size(), kStrip));
-    float* const variance = variance_.data();
-    if (selects(tensor)) variances(deltas, begin, begin + elements, variance);
-    if (!selects(tensor)) std::fill_n(variance, elements, 0.0F);
     std::fill_n(sign, elements, 0.0F);
     std::fill_n(divisor, elements, 0.0F);
     std::fill_n(merged, elements, 0.0F);
-    for (const float* const each : deltas) {
-      const float* const delta = each + begin;
-      for (std::size_t i = 0; i < elements; ++i) sign[i] += delta[i];
+    for (const float* const model : tile.models) {
+      kernel::with_vectors([=, values = model + begin] {
+        for (std::size_t i = 0; i < elements; ++i) sign[i] += values[i] - base[i];
+      });
     }
-    for (std::size_t i = 0; i < elements; ++i) sign[i] = choose(sign[i] >= 0, 1, -1);
+    kernel::with_vectors([=] {
+      for (std::size_t i = 0; i < elements; ++i) sign[i] = choose(sign[i] >= 0, 1, -1);
+    });
     for (std::size_t model = 0; model < tensor.models; ++model) {
-      const float* const delta = deltas[model] + begin;
+      const float* const values = tile.models[model] + begin;
       const auto weight = static_cast<float>(tensor.facts[1 + model]);
-      for (std::size_t i = 0; i < elements; ++i) {
-        const bool counts = (variance[i] >= least) & (sign[i] * delta[i] > 0);
-        merged[i] += only_if(counts, weight * delta[i]);
-        divisor[i] += only_if(counts, weight);
-      }
+      kernel::with_vectors([=] {
+        for (std::size_t i = 0; i < elements; ++i) {
+          const float delta = values[i] - base[i];
+          const bool counts = (variance[i] >= least) & (sign[i] * delta > 0);
+          merged[i] += only_if(counts, weight * delta);
+          divisor[i] += only_if(counts, weight);
+        }
+      });
     }
-    for (std::size_t i = 0; i < elements; ++i)
-      merged[i] =
-          base[i] + merged[i] / choose(divisor[i] > kLeastDivisor, divisor[i], kLeastDivisor);
+    kernel::with_vectors([=] {
+      for (std::size_t i = 0; i < elements; ++i)
+        merged[i] =
+            base[i] + merged[i] / choose(divisor[i] > kLeastDivisor, divisor[i], kLeastDivisor);
+    });
   }
 
   Compat compat_;
-  TileVectors vectors_;
   Rows rows_;
   std::vector<float> variance_;
+  std::vector<float> selected_;
 };
 
 }  // namespace

@@ -1,6 +1,8 @@
 #include <array>
 #include <cmath>
 
+#include "mpimerge/kernel/vectors.hpp"
+
 #include "method/builtin.hpp"
 #include "method/gram.hpp"
 
@@ -45,8 +47,10 @@ class Slerp final : public Method {
     const auto of_model = static_cast<float>(tensor.facts[1]);
     const float* const base = tile.base;
     const float* const model = tile.models.front();
-    for (std::size_t i = 0; i < tile.elements; ++i)
-      merged[i] = of_base * base[i] + of_model * model[i];
+    kernel::with_vectors([=, elements = tile.elements] {
+      for (std::size_t i = 0; i < elements; ++i)
+        merged[i] = of_base * base[i] + of_model * model[i];
+    });
   }
 };
 

@@ -90,23 +90,57 @@ void Sparsifier::look_at_rows(const Tensor& tensor, const Tile& tile) {
   if (kind_ != Sparsify::by_rank) return;
   const auto row = static_cast<std::size_t>(tensor.row());
   tile_elements_ = tile.elements;
-  probability_.resize(tensor.models * tile.elements);
-  row_.resize(row);
-  places_.resize(row);
+  const std::size_t all = tensor.models * tile.elements;
+  drops_.resize(all);
+  random_.resize(std::max(random_.size(), row));
+  const bool needs_places = divides_by_own(tensor) || row > kernel::RowDrops::kLongest;
+  if (needs_places) probability_.resize(all);
   for (std::size_t model = 0; model < tensor.models; ++model) {
-    const double density = tensor.number(kDensity, model);
-    const double spread = tensor.number(kExtra, model);
+    if (tensor.number(kDensity, model) >= 1) continue;
+    const kernel::Uniform random(rules_.seed, tensor.numbers[model], tensor.name);
+    if (!needs_places) set_by_place(tensor, model, row);
     for (std::size_t begin = 0; begin < tile.elements; begin += row) {
-      for (std::size_t i = 0; i < row; ++i)
-        row_[i] = tile.models[model][begin + i] - tile.base[begin + i];
-      row_ranks_.rank(row_.data(), row, places_.data());
-      float* const probability = probability_.data() + model * tile.elements + begin;
-      for (std::size_t i = 0; i < row; ++i) {
-        probability[i] =
-            static_cast<float>(std::clamp(density - spread + 2 * spread * places_[i], 0.0, 1.0));
+      const float* const values = tile.models[model] + begin;
+      const float* const base = tile.base + begin;
+      const std::size_t at = model * tile.elements + begin;
+      random.fill(tile.first + begin, std::span(random_).first(row));
+      if (needs_places) {
+        rank_row(tensor, model, values, base, std::span(probability_).subspan(at, row));
+        for (std::size_t i = 0; i < row; ++i)
+          drops_[at + i] = random_[i] < probability_[at + i] ? 0.0F : 1.0F;
+      } else {
+        row_drops_.find(values, base, row, by_place_.data(), random_.data(), drops_.data() + at);
       }
     }
   }
+}
+
+// How likely a value is kept, by its place in the row, from 0 to 1.
+float Sparsifier::probability_at(const Tensor& tensor, std::size_t model, double place) {
+  const double density = tensor.number(kDensity, model);
+  const double spread = tensor.number(kExtra, model);
+  return static_cast<float>(std::clamp(density - spread + 2 * spread * place, 0.0, 1.0));
+}
+
+void Sparsifier::set_by_place(const Tensor& tensor, std::size_t model, std::size_t row) {
+  by_place_.resize(row);
+  for (std::size_t place = 0; place < row; ++place)
+    by_place_[place] = probability_at(tensor, model, RowRanks::place(place, row));
+}
+
+void Sparsifier::rank_row(const Tensor& tensor, std::size_t model, const float* values,
+                          const float* base, std::span<float> probabilities) {
+  row_.resize(probabilities.size());
+  places_.resize(probabilities.size());
+  for (std::size_t i = 0; i < row_.size(); ++i) row_[i] = values[i] - base[i];
+  row_ranks_.rank(row_.data(), row_.size(), places_.data());
+  for (std::size_t i = 0; i < row_.size(); ++i)
+    probabilities[i] = probability_at(tensor, model, places_[i]);
+}
+
+// Whether each value is divided by its own probability of being kept.
+bool Sparsifier::divides_by_own(const Tensor& tensor) const {
+  return rescales(tensor) && rules_.rescale == Rescale::density;
 }
 
 void Sparsifier::keep(const Tensor& tensor, const Tile& tile, std::size_t model, float scale,
@@ -120,21 +154,20 @@ void Sparsifier::keep(const Tensor& tensor, const Tile& tile, std::size_t model,
   kept.weight = weight;
   if (by_range || density >= 1) return kernel::keep_range(kept, values, base, elements, row);
 
-  random_.resize(std::max(random_.size(), elements));
-  float* const random = random_.data();
-  kernel::Uniform(rules_.seed, tensor.numbers[model], tensor.name)
-      .fill(tile.first + begin, std::span(random, elements));
   if (kind_ == Sparsify::random) {
+    random_.resize(std::max(random_.size(), elements));
+    kernel::Uniform(rules_.seed, tensor.numbers[model], tensor.name)
+        .fill(tile.first + begin, std::span(random_).first(elements));
     const auto probability = static_cast<float>(density);
-    return kernel::keep_below(probability, random, kept, values, base, elements, row);
+    return kernel::keep_below(probability, random_.data(), kept, values, base, elements, row);
   }
-  // Each value's own probability.
+  const float* const drops = drops_.data() + model * tile_elements_ + begin;
+  if (!divides_by_own(tensor))
+    return kernel::keep_below(0.5F, drops, kept, values, base, elements, row);
   const float* const probability = probability_.data() + model * tile_elements_ + begin;
-  const bool divides = rescales(tensor) && rules_.rescale == Rescale::density;
   for (std::size_t i = 0; i < elements; ++i) {
-    const float divisor = kernel::choose(divides, probability[i], 1);
-    const float value = weight * (scale * (values[i] - base[i]) / divisor);
-    row[i] = kernel::only_if(random[i] < probability[i], value);
+    const float value = weight * (scale * (values[i] - base[i]) / probability[i]);
+    row[i] = kernel::only_if(drops[i] == 0, value);
   }
 }
 

@@ -2,8 +2,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
+#include "mpimerge/kernel/row_ranks.hpp"
 #include "mpimerge/kernel/rows.hpp"
 #include "mpimerge/method/method.hpp"
 
@@ -67,14 +69,23 @@ class Sparsifier {
   }
   [[nodiscard]] Places places(const Tensor& tensor, std::size_t model) const;
 
+  [[nodiscard]] static float probability_at(const Tensor& tensor, std::size_t model, double place);
+  void set_by_place(const Tensor& tensor, std::size_t model, std::size_t row);
+  void rank_row(const Tensor& tensor, std::size_t model, const float* values, const float* base,
+                std::span<float> probabilities);
+  [[nodiscard]] bool divides_by_own(const Tensor& tensor) const;
+
   Sparsify kind_;
   Rules rules_;
   std::vector<float> random_;
-  std::vector<float> probability_;  // [models × elements of the tile]
+  std::vector<float> drops_;        // [models × elements of the tile] 0: is kept
+  std::vector<float> probability_;  // likewise, where a value's own counts
+  std::vector<float> by_place_;     // [elements of a row]
   std::vector<float> row_;
   std::vector<double> places_;
   std::size_t tile_elements_ = 0;
   RowRanks row_ranks_;
+  kernel::RowDrops row_drops_;
 };
 
 }  // namespace mpimerge::method

@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "mpimerge/kernel/vectors.hpp"
+
 #include "method/builtin.hpp"
 
 namespace mpimerge::method {
@@ -20,17 +22,17 @@ class TaskArithmetic final : public Method {
       const auto weight = static_cast<float>(tensor.number(kWeight, model));
       const float* const values = tile.models[model];
       weights += weight;
-      for (std::size_t i = 0; i < tile.elements; ++i) merged[i] += weight * (values[i] - base[i]);
+      kernel::with_vectors([=, elements = tile.elements] {
+        for (std::size_t i = 0; i < elements; ++i) merged[i] += weight * (values[i] - base[i]);
+      });
     }
     const bool divides = tensor.flag(kNormalize) && std::abs(weights) >= kLeastDivisor;
     const float divisor = divides ? weights : 1;
     const auto lambda = static_cast<float>(tensor.number(kLambda));
-    if (divisor == 1) {
-      for (std::size_t i = 0; i < tile.elements; ++i) merged[i] = base[i] + lambda * merged[i];
-    } else {
-      for (std::size_t i = 0; i < tile.elements; ++i)
-        merged[i] = base[i] + lambda * (merged[i] / divisor);
-    }
+    kernel::with_vectors([=, elements = tile.elements] {
+      for (std::size_t i = 0; i < elements; ++i)
+        merged[i] = base[i] + lambda * (divides ? merged[i] / divisor : merged[i]);
+    });
   }
 };
 

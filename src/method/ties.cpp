@@ -144,8 +144,26 @@ class SparseTaskVectors final : public Method {
     const bool is_disjoint = rules_.aggregate == Aggregate::disjoint_mean ||
                              rules_.aggregate == Aggregate::disjoint_sum ||
                              rules_.aggregate == Aggregate::disjoint_max;
-    return sparsify_ == Sparsify::magnitude && rules_.elect == Elect::mass && is_disjoint &&
+    return is_disjoint && elects_plainly(tensor);
+  }
+  // The same of the signs alone.
+  [[nodiscard]] bool elects_plainly(const Tensor& tensor) const {
+    return sparsify_ == Sparsify::magnitude && rules_.elect == Elect::mass &&
            !Sparsifier::rescales(tensor);
+  }
+
+  // What that kernel is given of the models of a tile, from `begin` on.
+  void load_plain(const Tensor& tensor, const Tile& tile, std::size_t begin) {
+    plain_.clear();
+    for (std::size_t model = 0; model < tensor.models; ++model) {
+      plain_.push_back({.values = reinterpret_cast<const std::byte*>(tile.models[model] + begin),
+                        .threshold = sparsifier_.range(tensor, model).low,
+                        .weight = static_cast<float>(tensor.number(kWeight, model))});
+    }
+    if (tile.elements > plain_elements_) {
+      plain_elements_ = tile.elements;
+      plain_scratch_ = kernel::TiesScratch(tile.elements);
+    }
   }
 
   void merge_plain(const Tensor& tensor, const Tile& tile, float* merged) {
@@ -154,16 +172,7 @@ class SparseTaskVectors final : public Method {
     rule.cancelled_sign = static_cast<int>(tie_of(tensor));
     rule.lambda = static_cast<float>(tensor.number(kLambda));
     rule.may_have_nan = true;
-    plain_.clear();
-    for (std::size_t model = 0; model < tensor.models; ++model) {
-      plain_.push_back({.values = reinterpret_cast<const std::byte*>(tile.models[model]),
-                        .threshold = sparsifier_.range(tensor, model).low,
-                        .weight = static_cast<float>(tensor.number(kWeight, model))});
-    }
-    if (tile.elements > plain_elements_) {
-      plain_elements_ = tile.elements;
-      plain_scratch_ = kernel::TiesScratch(tile.elements);
-    }
+    load_plain(tensor, tile, 0);
     kernel::merge_tile(rule, base::Dtype::f32, std::as_bytes(std::span(tile.base, tile.elements)),
                        plain_, plain_scratch_, std::span(merged, tile.elements));
   }
@@ -234,14 +243,22 @@ class SparseTaskVectors final : public Method {
     }
   }
 
+  // How many more signs are positive than negative: exact, however it is added up.
   void add_signs(const Tensor& tensor, const Tile& tile, Sums& sums) {
-    each_strip(sums.begin(), sums.end(), [&](std::size_t begin, std::size_t elements) {
-      const std::span<float* const> rows = load(tensor, tile, begin, elements);
-      elect_signs(tensor, tile, begin, elements, rows, 0);
-      std::copy_n(signs_.data(), elements, tile_row_.data() + begin);
-    });
-    const float* const row = tile_row_.data();
-    sums.add(0, [=](std::size_t i) { return static_cast<double>(row[i]); });
+    std::int64_t difference = 0;
+    if (elects_plainly(tensor)) {
+      load_plain(tensor, tile, sums.begin());
+      const std::span<const float> base(tile.base + sums.begin(), sums.end() - sums.begin());
+      difference =
+          kernel::count_signs(base::Dtype::f32, std::as_bytes(base), plain_, plain_scratch_);
+    } else {
+      each_strip(sums.begin(), sums.end(), [&](std::size_t begin, std::size_t elements) {
+        const std::span<float* const> rows = load(tensor, tile, begin, elements);
+        elect_signs(tensor, tile, begin, elements, rows, 0);
+        difference += kernel::sum_signs(signs_.data(), elements);
+      });
+    }
+    sums.add_one(0, static_cast<double>(difference));
   }
 
   Sparsify sparsify_;

@@ -24,7 +24,7 @@ code = subprocess.run(sys.argv[1:]).returncode
 print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr)
 sys.exit(code)"""
 
-cases = Cases(__doc__)
+cases = Cases(__doc__, count_allreduces="the library made from count_allreduces.cpp")
 
 
 def make_models(context, tasks=2, elements=150_000, types=("F32",)):
@@ -112,6 +112,82 @@ def bytes_of_mixed_types_and_many_tasks_are_the_planned_ones(context):
         write_job(context, base, models, **keys)
         for ranks, budget in zip(RANKS, ("1GiB", "1kB", "2GiB")):
             expect_agreement(context, ranks, "--memory", budget, "--chunk", "16KiB")
+
+
+# Methods that ask for sums of tensors and of the model, for ranks, for a trim over the model, and for nothing.
+METHODS = {
+    "average": {"base": False},
+    "ties": {},
+    "ties by tensor": {"trim_scope": "tensor"},
+    "ties, normfrac": {"elect": "normfrac"},
+    "ties, mean": {"aggregate": "mean", "nan": "allow"},
+    "breadcrumbs": {"parameters": {"density": 0.3, "gamma": 0.2}},
+    "dare_ties": {"parameters": {"density": 0.5}},
+    "sce": {"parameters": {"select_topk": 0.5}},
+    "model_stock": {},
+    "nuslerp": {"parameters": {"weight": 0.5, "nuslerp_flatten": False}},
+}
+
+
+def methods_job(context, base, models, name):
+    keys = dict(METHODS[name])
+    text = jobs.job_text(base, models, keys.pop("parameters", None), output="out.h5",
+                         **{key: value for key, value in keys.items() if key != "base"})
+    text = text.replace("merge_method: ties", f"merge_method: {name.split(' ')[0].rstrip(',')}")
+    if not keys.get("base", True):
+        text = text.replace(f"base_model: {json.dumps(base)}\n", "")
+    (context.directory / "job.yaml").write_text(text)
+
+
+def expect_bytes(what, planned, summary):
+    """Bytes read before the merge, whatever the passes are called, and while merging."""
+    reads, found = planned["all"]["read_bytes"], {"before": 0, "merge": 0}
+    for phase in summary["phases"]:
+        if phase["name"] in ("sample", "guess", "select", "measure"):
+            found["before"] += phase["bytes"]
+        elif phase["name"] == "merge":
+            found["merge"] = phase["bytes"]
+    expected = {"before": reads["sample"] + reads["select"] + reads["guess"], "merge": reads["merge"]}
+    expect(found == expected, f"{what}: planned {expected}, measured {found}")
+    expect(planned["mode"] == summary["memory"], f"{what}: planned {planned['mode']}, measured {summary['memory']}")
+
+
+@cases.case("methods")
+def bytes_of_passes_over_streams_are_the_planned_ones(context):
+    base, models = make_models(context, elements=30_000)
+    for name, passes in (("average", 1), ("model_stock", 2), ("dare_ties", 3), ("ties, normfrac", 5)):  # what lies in the brackets does not fit
+        methods_job(context, base, models, name)
+        options = ("--memory", "1kB", "--chunk", "16KiB")
+        planned = plan(context, 3, *options)
+        expect(planned["passes"] == passes, f"{name}: {planned['passes']} passes are planned")
+        expect_bytes(name, planned, merge(context, 3, *options))
+
+
+@cases.case("methods")
+def allreduces_of_methods_are_the_planned_ones(context):
+    library = pathlib.Path(context.arguments.count_allreduces).resolve()
+    environment = {"LD_PRELOAD": str(library), "ALLREDUCES": str(context.directory / "counted")}
+    # Long tensors are sampled, short ones listed; both are cut by the ends of shards.
+    base, models = make_models(context, elements=30_000)
+    for ranks in (2, 3):
+        others = set()  # Allreduces before and after the merge: the same for all methods
+        for name in METHODS:
+            methods_job(context, base, models, name)
+            planned = plan(context, ranks, "--chunk", "16KiB")
+            predicted = planned["allreduce"]
+            context.run_well("merge", "job.yaml", "--overwrite", "-q", "--summary", "summary.json", "--chunk", "16KiB",
+                             ranks=ranks, environment=environment)
+            calls, counted = map(int, (context.directory / "counted").read_text().split())
+            summary = json.loads((context.directory / "summary.json").read_text())
+            expect_bytes(f"{name}, {ranks} ranks", planned, summary)
+            phases = len(summary["phases"])
+            # Of each phase seconds and bytes are reduced.
+            others.add((calls - 2 * phases - predicted["calls"],
+                        counted - 16 * phases - predicted["bytes_per_rank"]))
+            expect(len(others) == 1, f"{name}, {ranks} ranks: planned {predicted['calls']} calls of "
+                   f"{predicted['bytes_per_rank']} bytes, counted {calls} of {counted}; others {others}")
+        calls, counted = others.pop()
+        expect(0 < calls < 200 and 0 < counted < 4000, f"{calls} calls of {counted} bytes beside those of the merge")
 
 
 @cases.case("bytes")

@@ -153,8 +153,8 @@ def the_tensors_scope_is_not_the_models(context):
     expect(ours.digest != theirs.digest, "the same bits with both scopes")
 
 
-def with_nan(context):
-    """The second task with one NaN; returns the models' directories."""
+def with_value(context, value):
+    """The second task with one value of another kind; returns the models' directories."""
     directory = DATA / "mergekit" / "task_arithmetic"
     broken = context.directory / "broken"
     shutil.copytree(directory / "task_01", broken)
@@ -164,15 +164,17 @@ def with_nan(context):
     name, entry = max(((key, value) for key, value in header.items() if key != "__metadata__"),
                       key=lambda item: item[1]["data_offsets"][1] - item[1]["data_offsets"][0])
     begin = 8 + int.from_bytes(data[:8], "little") + entry["data_offsets"][0]
-    data[begin + 20:begin + 24] = np.array([np.nan], "<f4").tobytes()
+    data[begin + 20:begin + 24] = np.array([value], "<f4").tobytes()
     file.write_bytes(data)
     expect(entry["dtype"] == "F32", f"{name} is {entry['dtype']}")
     return directory / "base", directory / "task_00", broken, name
 
 
-def refuses_nan(method, count, parameters):
+def refuses(value, method, count, parameters):
+    what = "is NaN" if np.isnan(value) else "is infinite in float32"
+
     def check(context):
-        base, first, broken, name = with_nan(context)
+        base, first, broken, name = with_value(context, value)
         models = [broken, first][:count]
         lines = [f"merge_method: {method}", f"base_model: {json.dumps(str(base))}", "models:"]
         lines += [f"  - model: {json.dumps(str(model))}" for model in models]
@@ -181,15 +183,16 @@ def refuses_nan(method, count, parameters):
         job.write_text("\n".join(lines) + "\n")
         outcome = context.run("merge", job, "--output", context.directory / "out.h5", "-q")
         expect(outcome.code == 4, f"expected exit 4: {outcome.describe()}")
-        expect(len(outcome.err_lines) == 1 and name in outcome.err and "element 5 is NaN" in outcome.err,
+        expect(len(outcome.err_lines) == 1 and name in outcome.err and f"element 5 {what}" in outcome.err,
                outcome.describe())
         expect(not (context.directory / "out.h5").exists(), "there is an output")
     return check
 
 
-for refused in (("task_arithmetic", 2, {}), ("slerp", 1, {"t": 0.5}), ("breadcrumbs", 2, {"weight": 1}),
-                ("arcee_fusion", 1, {}), ("sce", 2, {"select_topk": 0.5}), ("model_stock", 2, {"filter_wise": True})):
-    cases.add("nan", f"{refused[0]}-refuses-nan", refuses_nan(*refused))
+for refused in ((np.nan, "task_arithmetic", 2, {}), (-np.inf, "slerp", 1, {"t": 0.5}),
+                (np.inf, "breadcrumbs", 2, {"weight": 1}), (np.nan, "arcee_fusion", 1, {}),
+                (np.nan, "sce", 2, {"select_topk": 0.5}), (np.nan, "model_stock", 2, {"filter_wise": True})):
+    cases.add("nan", f"{refused[1]}-refuses-{refused[0]}", refuses(*refused))
 for each in sorted((DATA / "official").iterdir()):
     cases.add("official", each.name, equals_official(each))
 for each in sorted((DATA / "mergekit").iterdir()):

@@ -111,6 +111,43 @@ TEST(Rows, HaveSigns) {
   }
 }
 
+TEST(Rows, CountSigns) {
+  const std::vector<float> values = some(4);
+  for (const std::size_t count : {0U, 1U, 7U, 64U, 203U}) {
+    std::int64_t expected = 0;
+    for (std::size_t i = 0; i < count; ++i)
+      expected += (values[i] > 0 ? 1 : 0) - (values[i] < 0 ? 1 : 0);
+    EXPECT_EQ(sum_signs(values.data(), count), expected) << count;
+  }
+}
+
+TEST(Rows, HaveAVariance) {
+  const std::vector<float> base = some(3);
+  const std::vector<std::vector<float>> rows{some(1), some(2), some(4), some(5), some(6)};
+  std::vector<const float*> models;
+  for (const auto& row : rows) {
+    models.push_back(row.data());
+    const auto count = static_cast<double>(models.size());
+    for (const std::size_t elements : {0U, 1U, 7U, 64U, 203U}) {
+      std::vector<float> found(elements + 1, 77.0F);
+      std::vector<float> expected = found;
+      variances(models, base.data(), elements, found.data());
+      for (std::size_t i = 0; i < elements; ++i) {
+        double mean = 0;
+        double squares = 0;
+        for (const float* const model : models) mean += static_cast<double>(model[i] - base[i]);
+        mean /= count;
+        for (const float* const model : models) {
+          const double distance = static_cast<double>(model[i] - base[i]) - mean;
+          squares += distance * distance;
+        }
+        expected[i] = static_cast<float>(squares / count);
+      }
+      EXPECT_EQ(bits_of(found), bits_of(expected)) << count << " models, " << elements;
+    }
+  }
+}
+
 TEST(Rows, AddWhatAgrees) {
   std::vector<float> signs(203);
   signs_of(some(5).data(), 0, signs.size(), signs.data());

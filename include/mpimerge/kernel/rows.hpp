@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 namespace mpimerge::kernel {
 
@@ -30,6 +31,9 @@ void add_row(const float* row, std::size_t elements, float* sum) noexcept;
 /// signs = 1, −1, or `tie` where a value is 0 or NaN.
 void signs_of(const float* values, float tie, std::size_t elements, float* signs) noexcept;
 
+/// How many more of the signs are positive than negative.
+std::int64_t sum_signs(const float* signs, std::size_t elements) noexcept;
+
 /// sum += row and weights += weight, where the row has the sign: a positive value where it is 1, a
 /// negative one where it is 0 or −1.
 void add_agreeing(const float* row, float weight, const float* signs, std::size_t elements,
@@ -53,6 +57,11 @@ double sum_distances(const float* a, const float* b, std::size_t elements,
 
 /// Σ |a|.
 double sum_magnitudes(const float* a, std::size_t elements, std::size_t first_lane) noexcept;
+
+/// The population variance of the models' differences from the base, in float64.
+/// @param models  at least one, each [elements]
+void variances(std::span<const float* const> models, const float* base, std::size_t elements,
+               float* variance) noexcept;
 
 /// values = base + lambda·values; where `sum` is NaN, base + lambda·sum.
 void apply(const float* base, float lambda, const float* sum, std::size_t elements,

@@ -7,6 +7,7 @@
 #include <span>
 
 #include "mpimerge/kernel/rows.hpp"
+#include "mpimerge/kernel/vectors.hpp"
 #include "mpimerge/method/exact_sum.hpp"
 #include "mpimerge/method/tile.hpp"
 
@@ -73,15 +74,19 @@ class Sums {
 
   template <class Value>
   static double sum_of(std::size_t begin, std::size_t end, std::size_t lane, Value& value) {
-    std::array<double, kLanes> lanes{};
-    std::size_t i = begin;
-    for (; lane != 0 && i < end; ++i, lane = (lane + 1) % kLanes) lanes[lane] += value(i);
-    for (; i + kLanes <= end; i += kLanes) {
-      for (std::size_t k = 0; k < kLanes; ++k) lanes[k] += value(i + k);
-    }
-    for (std::size_t k = 0; i < end; ++i, ++k) lanes[k] += value(i);
-    return ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) +
-           ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
+    double sum = 0;
+    kernel::with_vectors([=, &value, &sum] {
+      std::array<double, kLanes> lanes{};
+      std::size_t i = begin;
+      for (std::size_t k = lane; k != 0 && i < end; ++i, k = (k + 1) % kLanes) lanes[k] += value(i);
+      for (; i + kLanes <= end; i += kLanes) {
+        for (std::size_t k = 0; k < kLanes; ++k) lanes[k] += value(i + k);
+      }
+      for (std::size_t k = 0; i < end; ++i, ++k) lanes[k] += value(i);
+      sum = ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) +
+            ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
+    });
+    return sum;
   }
 
   std::span<ExactSum> sums_;

@@ -127,7 +127,8 @@ std::string mode_line(const Account& account) {
   constexpr std::uint64_t kMebi = std::uint64_t{1} << 20;
   const std::string to_stay = fmt::format("--memory {}MiB would keep all",
                                           (forecast.budget_to_stay.value() + kMebi - 1) / kMebi);
-  const char* const times = account.passes() > 2 ? "three times" : "twice";
+  const std::uint64_t passes = account.passes();
+  const std::string times = passes == 2 ? "twice" : fmt::format("{} times", passes);
   switch (plan::residency(forecast.all)) {
     case plan::Residency::resident: return "resident: inputs stay in memory and are read once";
     case plan::Residency::partly:
