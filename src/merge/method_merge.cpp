@@ -134,6 +134,7 @@ bool MethodMerge::look(Pass::Kind kind, const comm::Comm& comm, std::size_t pass
 // Collective. What is known of a tensor, for those who have parts of its twin.
 void MethodMerge::share_with_twins(const comm::Comm& comm) {
   for (const std::span<double> facts : tensors_.facts_of_twins()) {
+    if (facts.empty()) continue;
     std::vector<std::uint64_t> bits;
     for (const double fact : facts) bits.push_back(std::bit_cast<std::uint64_t>(fact));
     // Those who know a tensor know the same, the others nothing.
