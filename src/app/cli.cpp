@@ -163,6 +163,14 @@ Command parse_command_line(int argc, const char* const* argv) {
         ->check(kSize)
         ->capture_default_str();
   };
+  const auto add_watchdog = [](CLI::App& command, double& seconds) {
+    command
+        .add_option("--watchdog", seconds,
+                    "Seconds without progress after which a rank ends the job; 0: never")
+        ->type_name("SECONDS")
+        ->default_val(1800)
+        ->check(CLI::Range(0.0, 1e6));
+  };
   std::string log_directory;
   const auto add_run = [&](CLI::App& command) {
     command.add_option("--summary", merge.summary, "Write what was done as JSON")
@@ -182,12 +190,7 @@ Command parse_command_line(int argc, const char* const* argv) {
         ->type_name("SECONDS")
         ->default_val(60)
         ->check(CLI::Range(0.0, 1e6));
-    command
-        .add_option("--watchdog", merge.watchdog,
-                    "Seconds without progress after which a rank ends the job; 0: never")
-        ->type_name("SECONDS")
-        ->default_val(1800)
-        ->check(CLI::Range(0.0, 1e6));
+    add_watchdog(command, merge.watchdog);
     command
         .add_option("--log-dir", log_directory, "Also write the log of every rank, in a file each")
         ->type_name("DIR");
@@ -293,6 +296,19 @@ Command parse_command_line(int argc, const char* const* argv) {
           ->check(CLI::NonNegativeNumber);
   add_verbosity(diff_command);
 
+  CompareOptions compare;
+  CLI::App& compare_command = *app.add_subcommand(
+      "compare", "Norms, cosines and sign agreement of models' task vectors, without merging");
+  compare_command.add_option("MODELS", compare.models, "Checkpoints, fine-tuned from the base")
+      ->required();
+  compare_command.add_option("--base", compare.base, "Checkpoint that all were fine-tuned from")
+      ->type_name("PATH")
+      ->required();
+  compare_command.add_option("--json", compare.json, "Also write all numbers, tensor by tensor")
+      ->type_name("FILE");
+  add_watchdog(compare_command, compare.watchdog);
+  add_verbosity(compare_command);
+
   ConvertOptions convert;
   CLI::App& convert_command =
       *app.add_subcommand("convert", "Copy a checkpoint into the other format, bit by bit");
@@ -318,7 +334,7 @@ Command parse_command_line(int argc, const char* const* argv) {
     if (unknown_command) {
       throw base::Error(base::ErrorKind::usage,
                         fmt::format("{}: no such command; expected merge, perturb, plan, inspect, "
-                                    "verify, diff or convert; "
+                                    "verify, diff, compare or convert; "
                                     "`mpimerge --help` shows more",
                                     base::printable(argv[1])));
     }
@@ -357,6 +373,8 @@ Command parse_command_line(int argc, const char* const* argv) {
     command.what = inspect;
   } else if (verify_command.parsed()) {
     command.what = verify;
+  } else if (compare_command.parsed()) {
+    command.what = compare;
   } else if (convert_command.parsed()) {
     convert.shard_size = base::parse_bytes(shard_size);
     command.what = convert;

@@ -57,6 +57,13 @@ struct DiffOptions {
   bool by_value = false;  ///< a tolerance was given: values are compared, not bits
 };
 
+struct CompareOptions {
+  std::vector<std::string> models;
+  std::string base;
+  std::string json;     ///< file; empty: none
+  double watchdog = 0;  ///< seconds without progress until a rank ends; 0: never
+};
+
 struct ConvertOptions {
   std::string input;
   std::string output;
@@ -71,7 +78,7 @@ struct Message {
 
 struct Command {
   std::variant<Message, MergeOptions, PlanOptions, InspectOptions, VerifyOptions, DiffOptions,
-               ConvertOptions>
+               CompareOptions, ConvertOptions>
       what;
   base::Verbosity verbosity = base::Verbosity::normal;
   std::string log_directory{};  ///< for one log file per rank; empty: none

@@ -16,6 +16,7 @@
 #include "merge/method_tensors.hpp"
 #include "merge/side_files.hpp"
 #include "merge/sources.hpp"
+#include "merge/tally.hpp"
 #include "merge/tiles.hpp"
 
 namespace mpimerge::merge {
@@ -46,6 +47,9 @@ class MethodMerge final : public Merge {
   [[nodiscard]] bool settle(const comm::Comm& comm) override;
   [[nodiscard]] std::span<const TaskTrim> trims(std::size_t /*point*/ = 0) const override {
     return trims_;
+  }
+  [[nodiscard]] const Statistics* statistics(std::size_t /*point*/ = 0) const override {
+    return statistics_ ? &*statistics_ : nullptr;
   }
 
  private:
@@ -84,6 +88,9 @@ class MethodMerge final : public Merge {
       trim_;  // between the sample and the selection of a trim over the model
   std::vector<TaskTrim> trims_;
   std::vector<float> merged_;
+  std::optional<Tally> tally_;       // of a job that asks for full statistics
+  std::vector<float> merged_block_;  // for it
+  std::optional<Statistics> statistics_;
 };
 
 }  // namespace mpimerge::merge

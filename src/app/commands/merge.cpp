@@ -469,7 +469,7 @@ class MergeRun {
     report.peak_memory = base::Bytes{comm::all_reduce_max(comm_, peak_memory().value())};
     report.memory = memory_of_all(comm_, reads_, traffic_, store_.resident_bytes());
     if (comm_.is_root()) report.provenance = provenance_json(recovery_->account());
-    const std::string summary = summary_json(report).dump(2);
+    const std::string summary = summary_text(report);
     watchdog_.feed("publish");
     for (OutputWriter& writer : writers_) writer.publish(summary);
     comm::collectively(comm_, "summary", [&] {
