@@ -6,7 +6,10 @@
 #include <fmt/format.h>
 
 #include "mpimerge/base/error.hpp"
+#include "mpimerge/base/text.hpp"
+#include "mpimerge/checkpoint/adapter.hpp"
 #include "mpimerge/checkpoint/safetensors.hpp"
+#include "mpimerge/checkpoint/ties.hpp"
 #include "mpimerge/checkpoint/torch.hpp"
 #include "mpimerge/job/hub.hpp"
 #include "mpimerge/output/hdf5_catalog.hpp"
@@ -15,7 +18,23 @@ namespace mpimerge::app {
 
 namespace {
 
+// `model+adapter` is what a job may say, and merge alone applies.
+void refuse_model_and_adapter(const std::string& path) {
+  std::error_code unknown;
+  const std::size_t plus = path.rfind('+');
+  if (plus == std::string::npos || std::filesystem::exists(path, unknown) ||
+      !std::filesystem::exists(path.substr(0, plus), unknown) ||
+      !checkpoint::is_adapter(path.substr(plus + 1)))
+    return;
+  throw base::Error(
+      base::ErrorKind::input,
+      fmt::format("{}: only merge applies an adapter to its model; a job of `merge_method: "
+                  "passthrough` with `models: [{{model: {}}}]` writes what they make together",
+                  base::printable(path), base::printable(path)));
+}
+
 checkpoint::Catalog open(const std::string& path) {
+  refuse_model_and_adapter(path);
   if (output::is_hdf5(path)) return output::open_hdf5(path);
   // Where a directory has both, safetensors: that is what transformers and mergekit take.
   if (!checkpoint::is_safetensors(path) && checkpoint::is_torch(path)) {
@@ -29,6 +48,7 @@ checkpoint::Catalog open(const std::string& path) {
 checkpoint::Catalog open_checkpoint(const std::string& path) {
   checkpoint::Catalog catalog = open(path);
   catalog.path = path;
+  checkpoint::note_ties(catalog, path);
   return catalog;
 }
 

@@ -41,7 +41,10 @@ OutputLayout lay_out_output(const plan::Plan& plan) {
   }
   for (const std::size_t number : in_base_order(plan)) {
     const plan::Tensor& tensor = plan.tensors[number];
+    if (tensor.is_rest) continue;
     output.layout.tensors.push_back({tensor.name, dtypes[number], tensor.shape, tensor.offset});
+    if (number + 1 < plan.tensors.size() && plan.tensors[number + 1].is_rest)
+      output.layout.tensors.back().shape.front() += plan.tensors[number + 1].shape.front();
   }
   return output;
 }

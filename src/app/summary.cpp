@@ -107,10 +107,12 @@ nlohmann::ordered_json summary_json(const MergeReport& report) {
   for (const output::TransferMode& transfer : report.transfers)
     hdf5.push_back(transfer_json(transfer));
   if (hdf5.size() == 1) hdf5 = nlohmann::ordered_json(hdf5[0]);
-  nlohmann::ordered_json summary{
-      {"mpimerge", MPIMERGE_VERSION},          {"ranks", report.plan.ranks},
-      {"method", report.job.method},           {"parameters", report.plan.merged.value()},
-      {"tensors", report.plan.tensors.size()}, {"tasks", tasks_json(report)}};
+  nlohmann::ordered_json summary{{"mpimerge", MPIMERGE_VERSION},
+                                 {"ranks", report.plan.ranks},
+                                 {"method", report.job.method},
+                                 {"parameters", report.plan.merged.value()},
+                                 {"tensors", plan::output_tensors(report.plan)},
+                                 {"tasks", tasks_json(report)}};
   if (const kernel::TiesCounts* const counts = report.merge.counts(report.point)) {
     summary["signs"] = {{"positive", counts->positive},
                         {"negative", counts->negative},

@@ -1,16 +1,26 @@
 #include "app/work.hpp"
 
 #include <algorithm>
+#include <cmath>
+#include <cstddef>
 #include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
 #include <system_error>
+#include <vector>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "mpimerge/base/error.hpp"
 #include "mpimerge/base/log.hpp"
+#include "mpimerge/base/text.hpp"
 #include "mpimerge/checkpoint/adapter.hpp"
+#include "mpimerge/job/numbers.hpp"
 #include "mpimerge/method/method.hpp"
 #include "mpimerge/plan/build.hpp"
+#include "mpimerge/plan/ties.hpp"
 
 #include "app/inputs.hpp"
 #include "app/slices.hpp"
@@ -47,8 +57,40 @@ checkpoint::Catalog constant_base(const job::Job& job, checkpoint::Catalog like)
   return like;
 }
 
+std::vector<std::filesystem::path> directories_of(const job::Job& job) {
+  std::vector<std::filesystem::path> directories;
+  for (const job::Task& task : job.tasks) directories.emplace_back(task.path);
+  return directories;
+}
+
+// All adapters as one model; the others have nothing that it has not.
+Models open_as_one(const job::Job& job) {
+  std::vector<double> weights;
+  for (std::size_t task = 0; task < job.tasks.size(); ++task)
+    weights.push_back(job::constant(job, "weight", task).value_or(1));
+  Models models{checkpoint::concatenate(directories_of(job), weights)};
+  models.resize(job.tasks.size());
+  for (std::size_t task = 0; task < job.tasks.size(); ++task)
+    models[task].path = job.tasks[task].path;
+  return models;
+}
+
+Models open_checkpoints(const job::Job& job) {
+  refuse_base_as_task(job);
+  Models models;
+  if (!job.base_path.empty()) models.push_back(open_checkpoint(job.base_path, job.base_name));
+  for (const job::Task& task : job.tasks) models.push_back(open_model(task));
+  if (job.base_constant != job::ConstantBase::none)
+    models.insert(models.begin(), constant_base(job, models.front()));
+  for (const job::Task& task : job.tasks) {
+    if (!task.side_file.empty()) models.push_back(open_checkpoint(task.side_file));
+  }
+  if (!job.signs_name.empty()) models.push_back(open_checkpoint(job.signs_path, job.signs_name));
+  return models;
+}
+
 plan::Missing missing_of(const job::Job& job) {
-  if (!job.slices_are_even()) return plan::Missing::skip;
+  if (!job.slices_are_even() || method::find(job.method)->concatenates) return plan::Missing::skip;
   switch (job.missing) {
     case job::Missing::error: return plan::Missing::error;
     case job::Missing::base: return plan::Missing::base;
@@ -77,17 +119,13 @@ void warn_of_other_rules(const job::Job& job) {
 }
 
 Models open_models(const job::Job& job) {
-  if (!job.slices.empty()) return open_slices(job);
-  refuse_base_as_task(job);
-  Models models;
-  if (!job.base_path.empty()) models.push_back(open_checkpoint(job.base_path, job.base_name));
-  for (const job::Task& task : job.tasks) models.push_back(open_model(task));
-  if (job.base_constant != job::ConstantBase::none)
-    models.insert(models.begin(), constant_base(job, models.front()));
-  for (const job::Task& task : job.tasks) {
-    if (!task.side_file.empty()) models.push_back(open_checkpoint(task.side_file));
-  }
-  if (!job.signs_name.empty()) models.push_back(open_checkpoint(job.signs_path, job.signs_name));
+  if (method::find(job.method)->concatenates) return open_as_one(job);
+  Models models = job.slices.empty() ? open_checkpoints(job) : open_slices(job);
+  // Files that are read whole go by the names that they have.
+  const std::size_t last =
+      method::find(job.method)->files_are_whole ? models.size() - job.tasks.size() : models.size();
+  for (const std::string& line : plan::resolve_ties(std::span(models).first(last)))
+    base::log().info("{}", line);
   return models;
 }
 
@@ -95,6 +133,47 @@ base::Bytes chunk_of(const MergeOptions& options, const job::Sweep& sweep) {
   constexpr base::Bytes kLeast{std::uint64_t{1} << 20};
   if (options.chunk_is_given || !sweep.is_sweep()) return options.chunk;
   return std::max(base::Bytes{options.chunk.value() / sweep.points.size()}, kLeast);
+}
+
+std::string config_of_output(const job::Job& job) {
+  if (!method::find(job.method)->concatenates) return {};
+  return checkpoint::concatenated_config(directories_of(job));
+}
+
+void check_weights(const job::Job& job, const plan::Plan& plan) {
+  constexpr double kRounding = 1e-6;  // of a sum in float32
+  const method::Description& method = *method::find(job.method);
+  if (!method.divides_by_weights) return;
+  const auto weight = static_cast<std::size_t>(
+      std::ranges::find(method.parameters, "weight", &method::Parameter::name) -
+      method.parameters.begin());
+  if (weight == method.parameters.size()) return;
+  const std::size_t first_model = job.base_name.empty() ? 0 : 1;
+  std::vector<std::string_view> names;
+  for (const plan::Tensor& tensor : plan.tensors) names.push_back(tensor.name);
+  const std::vector<double> depths = job::depths(job, names);
+  for (std::size_t number = 0; number < plan.tensors.size(); ++number) {
+    if (plan.tensors[number].role != plan::Role::merge) continue;
+    const job::Numbers numbers = job::numbers(job, method, names[number], depths[number]);
+    if (!method.divides_by_weights(job.rules, numbers.of_merge)) continue;
+    double sum = 0;
+    double magnitudes = 0;
+    std::vector<std::string> weighed;
+    for (std::size_t task = 0; task < job.tasks.size(); ++task) {
+      if (plan.sources[first_model + task].extents[number].is_absent()) continue;
+      const double of_task = numbers.of_models[weight * job.tasks.size() + task];
+      sum += of_task;
+      magnitudes += std::abs(of_task);
+      weighed.push_back(fmt::format("{} {}", job.tasks[task].name, of_task));
+    }
+    if (std::abs(sum) > kRounding * magnitudes) continue;
+    throw base::Error(
+        base::ErrorKind::job,
+        fmt::format("{}: weight: found {} for tensor `{}`, which sum to 0; expected another sum, "
+                    "because {} divides by it",
+                    job.file, base::printable(fmt::format("{}", fmt::join(weighed, ", "))),
+                    base::printable(names[number]), job.method));
+  }
 }
 
 plan::Plan plan_merge(const job::Job& job, const Models& models, std::uint64_t ranks,
@@ -106,6 +185,7 @@ plan::Plan plan_merge(const job::Job& job, const Models& models, std::uint64_t r
   request.chunk = chunk;
   request.has_base = !job.base_name.empty();
   request.missing = missing_of(job);
+  request.common_rows = job.embeddings == job::Embeddings::common_rows;
   request.include = job.include;
   request.exclude = job.exclude;
   // Files whose tensors are read whole are no sources of elements.

@@ -35,8 +35,13 @@ bool is_revision(std::string_view text) {
 
 std::optional<std::filesystem::path> directory_of(const char* variable) {
   const char* const value = std::getenv(variable);
-  return value == nullptr || *value == '\0' ? std::nullopt
-                                            : std::optional<std::filesystem::path>(value);
+  if (value == nullptr || *value == '\0') return std::nullopt;
+  const std::string_view text = value;
+  const char* const home = std::getenv("HOME");
+  // As huggingface_hub reads it: batch scripts set it where no shell does.
+  if (text.starts_with("~/") && home != nullptr)
+    return std::filesystem::path(home) / text.substr(2);
+  return text;
 }
 
 std::filesystem::path cache_of(const HubModel& model) {
@@ -94,7 +99,7 @@ std::string not_in_hub_cache(const HubModel& model) {
   const std::string revision = model.revision.empty() ? "" : " --revision " + model.revision;
   return fmt::format(
       "neither a path nor in the Hub's cache ({}); mpimerge fetches nothing; "
-      "`huggingface-cli download {}{}` does",
+      "`hf download {}{}` does",
       base::printable_path(cache_of(model)), model.id, revision);
 }
 

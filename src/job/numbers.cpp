@@ -69,6 +69,15 @@ SlicePlace slice_of(const Job& job, std::string_view tensor) {
   return place;
 }
 
+/// Local. What a tensor of the output is called in the model that a task stands for. Filters of
+/// numbers of models see that name, as in mergekit.
+std::string name_in_model(std::string_view tensor, const SlicePlace& place, std::size_t task) {
+  const auto name = base::layer_name(tensor);
+  if (!name || place.slice == nullptr || task >= place.slice->sources.size())
+    return std::string(tensor);
+  return name->of_layer(place.slice->sources[task].first_layer + name->number - place.first_layer);
+}
+
 /// Local. A number that is the same for all tensors; nothing if it depends on them.
 std::optional<double> constant_of(const Levels& levels, const method::Parameter& parameter,
                                   method::Compat compat) {
@@ -86,7 +95,11 @@ double depth_of(std::uint64_t layer, std::uint64_t layers) {
 Numbers numbers(const Job& job, const method::Description& method, std::string_view tensor,
                 double depth) {
   const std::size_t models = job.tasks.size();
-  const Slice* const slice = slice_of(job, tensor).slice;
+  const SlicePlace place = slice_of(job, tensor);
+  const Slice* const slice = place.slice;
+  std::vector<std::string> names;
+  for (std::size_t model = 0; model < models; ++model)
+    names.push_back(name_in_model(tensor, place, model));
   Numbers numbers;
   numbers.of_merge.assign(method.parameters.size(), 0);
   numbers.of_models.assign(method.parameters.size() * models, 0);
@@ -100,7 +113,7 @@ Numbers numbers(const Job& job, const method::Description& method, std::string_v
     }
     for (std::size_t model = 0; model < models; ++model) {
       numbers.of_models[i * models + model] =
-          first_of(levels_of_task(job, slice, model), parameter.name, tensor, depth)
+          first_of(levels_of_task(job, slice, model), parameter.name, names[model], depth)
               .value_or(otherwise);
     }
   }

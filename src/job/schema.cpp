@@ -209,6 +209,11 @@ class JobReader {
         method_ != nullptr && method_->base == method::Base::needed && !has_slices();
     const auto value = is_needed ? root_.require("base_model", "the path of the base model")
                                  : root_.find_filled("base_model");
+    if (value && method_ != nullptr && method_->concatenates) {
+      return value->fault(
+          fmt::format("{} makes one adapter of several, and has no use for a base; leave it out",
+                      method_->name));
+    }
     if (value && value->node().find("constant") != nullptr) return read_constant_base(*value);
     base_ = value ? read_reference(*value, directory_) : std::nullopt;
     if (!base_) return;
@@ -269,7 +274,9 @@ class JobReader {
     std::size_t valid = 0;
     for (const Value& model : *models)
       if (read_model(model)) ++valid;
-    if (method_ != nullptr && valid == models->size()) check_number(*value);
+    if (method_ == nullptr || valid != models->size()) return;
+    check_number(*value);
+    if (method_->concatenates) check_weights(*value);
   }
 
   void read_run(const Value& value) {
@@ -284,6 +291,7 @@ class JobReader {
 
   void read_layers(const Value& value) {
     if (method_ == nullptr) return;
+    if (method_->concatenates) return value.fault("found slices; expected adapters under `models`");
     if (!method_->files.empty() || job_.rules.elect == method::Elect::given) {
       return value.fault(fmt::format(
           "not supported where {} goes along with a model; list whole models under `models`",
@@ -345,6 +353,16 @@ class JobReader {
                              expected, method_->name));
   }
 
+  /// Adapters are put together before there are tensors to tell apart.
+  void check_weights(const Value& models) const {
+    for (std::size_t task = 0; task < job_.tasks.size(); ++task) {
+      if (constant(job_, "weight", task)) continue;
+      models.fault(fmt::format(
+          "found weights of {} that depend on the tensor; expected one number for each adapter",
+          job_.tasks[task].name));
+    }
+  }
+
   /// Local. Whether it is a model without faults.
   bool read_model(const Value& value) {
     auto model = value.section("a map with model and, if need be, parameters: `- model: PATH`");
@@ -355,6 +373,10 @@ class JobReader {
     if (reference && reference->adapter.empty() && base_ && base_->path != reference->path &&
         is_adapter(reference->path) && !is_adapter(base_->path))
       reference->adapter = std::exchange(reference->path, base_->path);
+    if (reference && !reference->adapter.empty() && method_ != nullptr && method_->concatenates) {
+      path->fault_expected("the adapter's directory alone");
+      reference.reset();
+    }
     const bool is_left_out = reference && is_plain_base(reference->name, *model);
     Task task;
     task.line = value.node().place.line;
@@ -418,6 +440,12 @@ class JobReader {
   void read_tensors() {
     if (const auto value = root_.find("include")) read_filters(*value, job_.include);
     if (const auto value = root_.find("exclude")) read_filters(*value, job_.exclude);
+    // mergekit cuts them without being asked.
+    if (job_.rules.compat == method::Compat::mergekit) job_.embeddings = Embeddings::common_rows;
+    if (const auto value = root_.find("embeddings")) {
+      value->read_choice(job_.embeddings,
+                         {{"error", Embeddings::error}, {"common rows", Embeddings::common_rows}});
+    }
     const auto value = root_.find("missing");
     if (!value) return;
     value->read_choice(

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "mpimerge/job/numbers.hpp"
@@ -76,7 +77,7 @@ void add_ranks(const plan::Plan& plan, const method::Method& method, std::size_t
                MethodTensors& tensors, std::uint64_t parts, Allreduces& sum) {
   std::array<std::uint64_t, kRounds> sought{};
   for (std::size_t number = 0; number < plan.tensors.size(); ++number) {
-    if (plan.tensors[number].role != plan::Role::merge || !tensors.crosses(number)) continue;
+    if (!plan.tensors[number].counts() || !tensors.crosses(number)) continue;
     const auto ranks = method.ranks(pass, tensors.tensor(number));
     if (!looks_for_any(ranks)) continue;
     const auto wanted = static_cast<std::uint64_t>(
@@ -105,7 +106,7 @@ void add_pass(const plan::Plan& plan, const job::Job& job, const method::Method&
   add_look(parts, sum);
   std::uint64_t most = 0;
   for (std::size_t number = 0; number < plan.tensors.size(); ++number) {
-    if (plan.tensors[number].role != plan::Role::merge) continue;
+    if (!plan.tensors[number].counts()) continue;
     const std::uint64_t sums = method.sums(pass, tensors.tensor(number));
     if (plan.tensors[number].elements > base::Elements{}) most = std::max(most, sums);
     if (kind == Pass::Kind::sums && tensors.crosses(number)) add_sums(sums, sum);
@@ -131,8 +132,12 @@ Allreduces predict_allreduces(const plan::Plan& plan, const job::Job& job) {
   const Sources sources(job, description);
   const std::unique_ptr<method::Method> method = description.make(setup_of(job, nullptr));
   MethodTensors tensors(plan, job, description, sources, *method);
-  for (std::size_t pass = 0; pass < method->passes().size(); ++pass)
+  for (std::size_t pass = 0; pass < method->passes().size(); ++pass) {
     add_pass(plan, job, *method, pass, tensors, parts, sum);
+    for (const std::span<double> facts : tensors.facts_of_twins()) {
+      if (!facts.empty()) sum.add(1, facts.size_bytes());
+    }
+  }
   return sum;
 }
 
@@ -166,7 +171,7 @@ std::vector<base::Bytes> predict_samples(const plan::Plan& plan, const job::Job&
     for (std::uint64_t number = plan.groups[group].first_tensor;
          number < plan.groups[group].last_tensor; ++number) {
       const plan::Tensor& tensor = plan.tensors[number];
-      if (tensor.role != plan::Role::merge || tensor.elements == base::Elements{}) continue;
+      if (!tensor.counts() || tensor.elements == base::Elements{}) continue;
       const std::uint64_t times = samples(number);
       if (times == 0) continue;
       const base::ElementRange all{tensor.offset, tensor.offset + tensor.elements};

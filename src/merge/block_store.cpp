@@ -39,6 +39,15 @@ bool is_local(const base::FileDescriptor& file) {
   return std::find(kLocal.begin(), kLocal.end(), type) != kLocal.end();
 }
 
+// Of the values that a block's bytes are made from.
+base::Dtype dtype_in_file(const plan::Source& source, std::size_t tensor) {
+  switch (source.extents[tensor].origin) {
+    case plan::Origin::low_rank: return source.low_ranks.at(tensor).dtype;
+    case plan::Origin::scaled: return source.scalings.at(tensor).dtype;
+    default: return source.extents[tensor].dtype;
+  }
+}
+
 }  // namespace
 
 const base::FileDescriptor& FileCache::open(Key key, const std::string& path) {
@@ -187,9 +196,7 @@ BlockStore::Layout BlockStore::lay_out(const plan::Block& block, std::size_t fir
       const plan::Extent& extent = plan_.sources[source].extents[segment.tensor];
       if (extent.is_absent()) continue;
       const std::uint64_t bytes = plan::source_bytes(plan_, source, segment).value();
-      const bool is_sum = extent.origin == plan::Origin::low_rank;
-      const base::Dtype dtype =
-          is_sum ? plan_.sources[source].low_ranks.at(segment.tensor).dtype : extent.dtype;
+      const base::Dtype dtype = dtype_in_file(plan_.sources[source], segment.tensor);
       const std::uint64_t offset = extent.offset.value() + segment.elements.begin.value() *
                                                                base::element_bytes(dtype).value();
       const std::size_t part = source * data.segments.size() + number;
@@ -197,7 +204,9 @@ BlockStore::Layout BlockStore::lay_out(const plan::Block& block, std::size_t fir
       if (extent.origin != plan::Origin::file) {
         layout.bytes = aligned(layout.bytes);
         layout.places[part].begin = layout.bytes;
-        const std::uint64_t of_base = plan::read_bytes(plan_, source, segment).value();
+        const std::uint64_t of_base = extent.origin == plan::Origin::mosaic
+                                          ? 0
+                                          : plan::read_bytes(plan_, source, segment).value();
         layout.made.push_back({source, number, {{source, extent.file}, offset, of_base, 0}});
       } else if (last != nullptr && last->file.second == extent.file &&
                  last->offset + last->bytes == offset && last->to + last->bytes == layout.bytes) {
@@ -238,7 +247,14 @@ void BlockStore::read(Layout& layout, std::span<std::byte> memory) {
 void BlockStore::make(const Layout& layout, const Made& part, std::span<std::byte> memory) {
   const plan::Segment& segment = layout.data.segments[part.segment];
   const plan::Extent& extent = plan_.sources[part.source].extents[segment.tensor];
-  if (extent.origin == plan::Origin::low_rank) return make_sum(part, segment, memory);
+  // Parts of memory are aligned to much more.
+  const std::span floats(reinterpret_cast<float*>(memory.data()), memory.size() / sizeof(float));
+  switch (extent.origin) {
+    case plan::Origin::low_rank: return make_sum(part, segment, floats);
+    case plan::Origin::scaled: return make_product(part, segment, floats);
+    case plan::Origin::mosaic: return make_mosaic(part, segment, floats);
+    default: break;
+  }
   const std::uint64_t element = extent.element_bytes();
   std::array<float, 1024> values{};
   values.fill(extent.origin == plan::Origin::ones ? 1.0F : 0.0F);
@@ -251,30 +267,80 @@ void BlockStore::make(const Layout& layout, const Made& part, std::span<std::byt
 }
 
 // Values of the base, and what an adapter adds to them.
-void BlockStore::make_sum(const Made& part, const plan::Segment& segment,
-                          std::span<std::byte> memory) {
+void BlockStore::make_sum(const Made& part, const plan::Segment& segment, std::span<float> values) {
   const plan::LowRank& low = plan_.sources[part.source].low_ranks.at(segment.tensor);
-  // Parts of memory are aligned to much more.
-  const std::span values(reinterpret_cast<float*>(memory.data()), memory.size() / sizeof(float));
   read_floats(part.base.file, low.dtype, part.base.offset, values);
   bytes_read_ += base::Bytes{part.base.bytes};
   add_low_rank(factors_of(part.source, segment.tensor), segment.elements.begin.value(), values);
 }
 
-const Factors& BlockStore::factors_of(std::size_t source, std::size_t tensor) {
-  const auto known = factors_.find(source);
-  if (known != factors_.end() && known->second.tensor == tensor) return known->second.factors;
-  if (known != factors_.end()) factors_.erase(known);  // before the next take memory
-  const plan::LowRank& low = plan_.sources[source].low_ranks.at(tensor);
-  Factors factors{low.rank, low.columns, low.scaling, {}, {}};
-  if (low.is_transposed) {
-    factors.left = transposed(read_factor(source, low.a, low.rank * low.rows), low.rank);
-    factors.right = transposed(read_factor(source, low.b, low.columns * low.rank), low.columns);
-  } else {
-    factors.left = read_factor(source, low.b, low.rows * low.rank);
-    factors.right = read_factor(source, low.a, low.rank * low.columns);
+// Values of the base, each times the number that an adapter has for its row or column.
+void BlockStore::make_product(const Made& part, const plan::Segment& segment,
+                              std::span<float> values) {
+  const plan::Scaling& scaling = plan_.sources[part.source].scalings.at(segment.tensor);
+  read_floats(part.base.file, scaling.dtype, part.base.offset, values);
+  bytes_read_ += base::Bytes{part.base.bytes};
+  const std::vector<float>& vector = vector_of(part.source, segment.tensor);
+  const std::uint64_t first = segment.elements.begin.value();
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const std::uint64_t element = first + i;
+    values[i] *= vector[scaling.by_column ? element % scaling.columns : element / scaling.columns];
   }
-  return factors_.insert_or_assign(source, Kept{tensor, std::move(factors)}).first->second.factors;
+}
+
+// Values of several tensors that make up one.
+void BlockStore::make_mosaic(const Made& part, const plan::Segment& segment,
+                             std::span<float> values) {
+  const plan::Mosaic& mosaic = plan_.sources[part.source].mosaics.at(segment.tensor);
+  const std::uint64_t first = segment.elements.begin.value();
+  std::vector<float> found;
+  for (const plan::MosaicRead& read : plan::mosaic_reads(mosaic, segment.elements)) {
+    const plan::Mosaic::Part& of = mosaic.parts[read.part];
+    const std::uint64_t element = of.extent.element_bytes();
+    found.resize(read.elements.count().value());
+    read_floats({part.source, of.extent.file}, of.extent.dtype,
+                of.extent.offset.value() + read.elements.begin.value() * element, found);
+    bytes_read_ += base::Bytes{found.size() * element};
+    const std::uint64_t row = mosaic.is_side_by_side ? of.last - of.first : mosaic.columns;
+    const std::uint64_t before = mosaic.is_side_by_side ? of.first : of.first * mosaic.columns;
+    for (std::size_t i = 0; i < found.size(); ++i) {
+      const std::uint64_t at = read.elements.begin.value() + i;
+      values[at / row * mosaic.columns + before + at % row - first] = of.scale * found[i];
+    }
+  }
+}
+
+// What is known of the tensor's adapter; another tensor's is forgotten.
+BlockStore::Kept& BlockStore::kept_of(std::size_t source, std::size_t tensor) {
+  const auto known = factors_.find(source);
+  if (known != factors_.end() && known->second.tensor == tensor) return known->second;
+  if (known != factors_.end()) factors_.erase(known);  // before the next take memory
+  return factors_.emplace(source, Kept{tensor, {}, {}}).first->second;
+}
+
+const Factors& BlockStore::factors_of(std::size_t source, std::size_t tensor) {
+  Factors& factors = kept_of(source, tensor).factors;
+  if (factors.rank != 0) return factors;
+  const plan::LowRank& low = plan_.sources[source].low_ranks.at(tensor);
+  Factors read{low.rank, low.columns, low.scaling, {}, {}};
+  if (low.is_transposed) {
+    read.left = transposed(read_factor(source, low.a, low.rank * low.rows), low.rank);
+    read.right = transposed(read_factor(source, low.b, low.columns * low.rank), low.columns);
+  } else {
+    read.left = read_factor(source, low.b, low.rows * low.rank);
+    read.right = read_factor(source, low.a, low.rank * low.columns);
+  }
+  return factors = std::move(read);
+}
+
+const std::vector<float>& BlockStore::vector_of(std::size_t source, std::size_t tensor) {
+  std::vector<float>& vector = kept_of(source, tensor).vector;
+  const plan::Scaling& scaling = plan_.sources[source].scalings.at(tensor);
+  if (vector.empty()) {
+    vector =
+        read_factor(source, scaling.vector, scaling.by_column ? scaling.columns : scaling.rows);
+  }
+  return vector;
 }
 
 std::vector<float> BlockStore::read_factor(std::size_t source, const plan::Extent& extent,

@@ -114,18 +114,37 @@ std::vector<Step> MethodMerge::steps(const plan::Traffic& traffic) {
     list.push_back({name_of(passes[pass].kind), expected,
                     [this, pass, kind = passes[pass].kind](
                         const comm::Comm& comm, const Progress& progress, const AskWish& wish) {
-                      switch (kind) {
-                        case Pass::Kind::sums: return look_for_sums(comm, pass, progress, wish);
-                        case Pass::Kind::model_sums:
-                          return look_for_model_sums(comm, pass, progress, wish);
-                        case Pass::Kind::ranks: return look_for_ranks(comm, pass, progress, wish);
-                        case Pass::Kind::model_trim:
-                          return trim_over_model(comm, pass, progress, wish);
-                      }
+                      if (!look(kind, comm, pass, progress, wish)) return false;
+                      share_with_twins(comm);
                       return true;
                     }});
   }
   return list;
+}
+
+// Collective; false: stopped.
+bool MethodMerge::look(Pass::Kind kind, const comm::Comm& comm, std::size_t pass,
+                       const Progress& progress, const AskWish& wish) {
+  switch (kind) {
+    case Pass::Kind::sums: return look_for_sums(comm, pass, progress, wish);
+    case Pass::Kind::model_sums: return look_for_model_sums(comm, pass, progress, wish);
+    case Pass::Kind::ranks: return look_for_ranks(comm, pass, progress, wish);
+    case Pass::Kind::model_trim: return trim_over_model(comm, pass, progress, wish);
+  }
+  return true;
+}
+
+// Collective. What is known of a tensor, for those who have parts of its twin.
+void MethodMerge::share_with_twins(const comm::Comm& comm) {
+  for (const std::span<double> facts : tensors_.facts_of_twins()) {
+    if (facts.empty()) continue;
+    std::vector<std::uint64_t> bits;
+    for (const double fact : facts) bits.push_back(std::bit_cast<std::uint64_t>(fact));
+    // Those who know a tensor know the same, the others nothing.
+    comm::all_reduce_max(comm, std::span<std::uint64_t>(bits));
+    std::ranges::transform(bits, facts.begin(),
+                           [](std::uint64_t fact) { return std::bit_cast<double>(fact); });
+  }
 }
 
 // Collective. Visits what this rank's shard has of the tensors that have sums in a pass; false:
@@ -135,7 +154,7 @@ bool MethodMerge::each_stretch(const comm::Comm& comm, std::size_t pass, const P
                                const AskWish& wish, Visit visit) {
   const ShardParts parts(plan_, reads_, store_.rank());
   const auto is_wanted = [&](const plan::Segment& part) {
-    return plan_.tensors[part.tensor].role == plan::Role::merge &&
+    return plan_.tensors[part.tensor].counts() &&
            method_->sums(pass, tensors_.tensor(part.tensor)) > 0;
   };
   std::size_t number = 0;
@@ -149,7 +168,9 @@ bool MethodMerge::each_stretch(const comm::Comm& comm, std::size_t pass, const P
         if (number + kReadAhead < parts.blocks.size())
           store_.read_ahead(parts.blocks[number + kReadAhead]);
         const BlockData& block = store_.load(next);
-        for (const Stretch& stretch : tiles_.stretches(block)) visit(block, stretch);
+        for (const Stretch& stretch : tiles_.stretches(block)) {
+          if (plan_.tensors[stretch.tensor].counts()) visit(block, stretch);
+        }
       }
     };
     if (comm::collectively(comm, "measure", look, wish()) == comm::Wish::stop) return false;
@@ -198,8 +219,7 @@ void MethodMerge::put_together(const comm::Comm& comm, std::size_t pass,
                                std::vector<std::pair<std::size_t, TensorSums>>& parts) {
   std::vector<std::size_t> shared;
   for (std::size_t number = 0; number < plan_.tensors.size(); ++number) {
-    if (plan_.tensors[number].role == plan::Role::merge && tensors_.crosses(number))
-      shared.push_back(number);
+    if (plan_.tensors[number].counts() && tensors_.crosses(number)) shared.push_back(number);
   }
   auto mine = parts.begin();
   for (const std::size_t number : shared) {

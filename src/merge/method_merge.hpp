@@ -55,6 +55,9 @@ class MethodMerge final : public Merge {
  private:
   using TensorSums = std::vector<method::ExactSum>;
 
+  bool look(method::Pass::Kind kind, const comm::Comm& comm, std::size_t pass,
+            const Progress& progress, const AskWish& wish);
+  void share_with_twins(const comm::Comm& comm);
   bool look_for_sums(const comm::Comm& comm, std::size_t pass, const Progress& progress,
                      const AskWish& wish);
   bool look_for_model_sums(const comm::Comm& comm, std::size_t pass, const Progress& progress,

@@ -6,9 +6,14 @@
 namespace mpimerge::merge {
 namespace {
 
+// The tensor, or the one that it is again: their numbers, random drops and facts are the same.
+const plan::Tensor& first_of(const plan::Plan& plan, const plan::Tensor& tensor) {
+  return tensor.twin == plan::Tensor::kNone ? tensor : plan.tensors[tensor.twin];
+}
+
 std::vector<double> depths_of(const plan::Plan& plan, const job::Job& job) {
   std::vector<std::string_view> names;
-  for (const plan::Tensor& tensor : plan.tensors) names.push_back(tensor.name);
+  for (const plan::Tensor& tensor : plan.tensors) names.push_back(first_of(plan, tensor).name);
   return job::depths(job, names);
 }
 
@@ -27,7 +32,7 @@ MethodTensors::MethodTensors(const plan::Plan& plan, const job::Job& job,
   std::size_t facts = 0;
   for (std::size_t number = 0; number < plan.tensors.size(); ++number) {
     first_fact_.push_back(facts);
-    if (plan.tensors[number].role == plan::Role::merge) facts += method.facts(tensor(number));
+    if (plan.tensors[number].counts()) facts += method.facts(tensor(number));
   }
   first_fact_.push_back(facts);
   facts_.assign(facts, 0);
@@ -37,7 +42,7 @@ MethodTensors::MethodTensors(const plan::Plan& plan, const job::Job& job,
 const method::Tensor& MethodTensors::tensor(std::size_t number) {
   if (number == number_) return tensor_;
   number_ = number;
-  const plan::Tensor& of_plan = plan_.tensors[number];
+  const plan::Tensor& of_plan = first_of(plan_, plan_.tensors[number]);
   models_.clear();
   for (std::size_t model = 0; model < sources_.models; ++model) {
     if (!plan_.sources[sources_.model(model)].extents[number].is_absent()) models_.push_back(model);
@@ -61,7 +66,9 @@ const method::Tensor& MethodTensors::tensor(std::size_t number) {
   return tensor_;
 }
 
-std::span<double> MethodTensors::facts_of(std::size_t tensor) {
+std::span<double> MethodTensors::facts_of(std::size_t number) {
+  const std::uint64_t twin = plan_.tensors[number].twin;
+  const std::size_t tensor = twin == plan::Tensor::kNone ? number : twin;
   return std::span(facts_).subspan(first_fact_[tensor],
                                    first_fact_[tensor + 1] - first_fact_[tensor]);
 }
@@ -74,6 +81,14 @@ bool MethodTensors::crosses(std::size_t number) const {
   const plan::ShardMap shards = plan_.shards(group);
   return shards.owner(of_plan.offset) !=
          shards.owner(of_plan.offset + of_plan.elements - base::Elements{1});
+}
+
+std::vector<std::span<double>> MethodTensors::facts_of_twins() {
+  std::vector<std::span<double>> facts;
+  for (std::size_t number = 0; number < plan_.tensors.size(); ++number) {
+    if (plan_.tensors[number].twin != plan::Tensor::kNone) facts.push_back(facts_of(number));
+  }
+  return facts;
 }
 
 void MethodTensors::learn(std::size_t pass, std::size_t number, std::span<const double> found) {

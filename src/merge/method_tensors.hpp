@@ -32,6 +32,9 @@ class MethodTensors {
   void learn(std::size_t pass, std::size_t number, std::span<const double> found);
   void learn_of_model(std::size_t pass, std::span<const double> found);
 
+  /// What is known of each tensor that another one is again: those of its ranks need it too.
+  [[nodiscard]] std::vector<std::span<double>> facts_of_twins();
+
   /// What is known of all tensors, one after another, and of the model: for the journal.
   [[nodiscard]] std::span<double> facts() { return facts_; }
   [[nodiscard]] std::span<const double> facts() const { return facts_; }

@@ -156,7 +156,7 @@ void Tally::look(const BlockData& block, const float* merged) {
   for (std::size_t number = 0; number < block.segments.size(); ++number) {
     const plan::Segment& part = block.segments[number];
     const plan::Tensor& tensor = plan_.tensors[part.tensor];
-    if (tensor.role != plan::Role::merge) continue;
+    if (!tensor.counts()) continue;
     const auto widen = [&](std::size_t source, std::uint64_t begin, std::uint64_t count) {
       const plan::Extent& extent = plan_.sources[source].extents[part.tensor];
       const std::uint64_t size = extent.element_bytes();
@@ -231,7 +231,7 @@ template <class Visit>
 void Tally::each_row_of_all(const comm::Comm& comm, Visit visit) const {
   std::vector<std::size_t> merged;
   for (std::size_t tensor = 0; tensor < plan_.tensors.size(); ++tensor) {
-    if (plan_.tensors[tensor].role == plan::Role::merge) merged.push_back(tensor);
+    if (plan_.tensors[tensor].counts()) merged.push_back(tensor);
   }
   const std::size_t numbers = numbers_of_row();
   const std::size_t most = level_.full ? tasks_ : 0;
@@ -258,8 +258,7 @@ void Tally::each_row_of_all(const comm::Comm& comm, Visit visit) const {
 }
 
 std::size_t Tally::merged_tensors() const {
-  return static_cast<std::size_t>(
-      std::ranges::count(plan_.tensors, plan::Role::merge, &plan::Tensor::role));
+  return static_cast<std::size_t>(std::ranges::count_if(plan_.tensors, &plan::Tensor::counts));
 }
 
 std::size_t Tally::size() const {
@@ -302,7 +301,7 @@ bool Tally::load(std::span<const std::uint64_t> numbers) {
   const std::size_t sums = numbers_of_row();
   const std::size_t largest = level_.full ? tasks_ : 0;
   for (std::size_t tensor = 0; tensor < plan_.tensors.size(); ++tensor) {
-    if (plan_.tensors[tensor].role != plan::Role::merge) continue;
+    if (!plan_.tensors[tensor].counts()) continue;
     Row row = empty();
     load(row, numbers.first(sums), numbers.subspan(sums, largest));
     row_of(tensor).add(row);

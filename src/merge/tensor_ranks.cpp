@@ -83,7 +83,7 @@ void TensorRanks::list_tensors() {
     for (std::uint64_t number = plan.groups[group].first_tensor;
          number < plan.groups[group].last_tensor; ++number) {
       const plan::Tensor& tensor = plan.tensors[number];
-      if (tensor.role != plan::Role::merge || tensor.elements == base::Elements{}) continue;
+      if (!tensor.counts() || tensor.elements == base::Elements{}) continue;
       std::vector<Rank> ranks = parts_.method.ranks(pass_, parts_.tensors.tensor(number));
       if (!looks_for_any(ranks)) continue;
       if (parts_.tensors.crosses(number)) {

@@ -204,7 +204,7 @@ std::vector<std::uint32_t> TiesMerge::sample_brackets(const comm::Comm& comm,
   comm::collectively(comm, "sample", [&] {
     for (const plan::Block& block : blocks) {
       const BlockData& data = store_.peek(block, first_task, last_task);
-      each_tile(data, [&](const Tile& tile) {
+      each_counted_tile(data, [&](const Tile& tile) {
         for (std::size_t task = first_task; task < last_task; ++task) {
           // Everything is inside the widest bracket.
           const kernel::BracketCount all = count_bracket(data, tile, task, kernel::Bracket{});
@@ -276,7 +276,7 @@ bool TiesMerge::look_at_shard(const comm::Comm& comm, const Progress& progress,
       for (; number < end; ++number) {
         if (number + kReadAhead < blocks.size()) store_.read_ahead(blocks[number + kReadAhead]);
         const BlockData& block = store_.load(blocks[number]);
-        each_tile(block, [&](const Tile& tile) { select_tile(block, tile); });
+        each_counted_tile(block, [&](const Tile& tile) { select_tile(block, tile); });
         progress(static_cast<double>(number + 1) / static_cast<double>(blocks.size()));
       }
     };
@@ -355,7 +355,7 @@ void TiesMerge::guess_sign(const comm::Comm& comm) {
     for (const plan::Block& block : plan::sample_blocks(plan_, store_.rank())) {
       const BlockData& data = store_.peek(block, 0, tasks_);
       std::fill(of_block.begin(), of_block.end(), 0);
-      each_tile(data, [&](const Tile& tile) {
+      each_counted_tile(data, [&](const Tile& tile) {
         const Shared shared = share(data, tile);
         for (std::size_t number = 0; number < elections_.size(); ++number)
           of_block[number] += tile_signs(shared, elections_[number]);
@@ -446,8 +446,9 @@ TiesMerge::Shared TiesMerge::share(const BlockData& block, const Tile& tile) {
     kernel::to_f32(dtype_of(block, tile, task + 1), raw(block, tile, task + 1), widened);
     part.values = reinterpret_cast<const std::byte*>(widened.data());
   }
-  if (direct) return {dtype, raw(block, tile, 0)};
-  return {base::Dtype::f32, std::as_bytes(widen(block, tile, 0, base_tile_))};
+  const bool counts = plan_.tensors[block.segments[tile.segment].tensor].counts();
+  if (direct) return {dtype, raw(block, tile, 0), counts};
+  return {base::Dtype::f32, std::as_bytes(widen(block, tile, 0, base_tile_)), counts};
 }
 
 // Tells the tasks of a tile what an election makes of them.
@@ -464,6 +465,7 @@ void TiesMerge::elect_tile(Election& election, const BlockData& block, const Til
   prepare(election);
   const kernel::TiesCounts counts =
       kernel::merge_tile(election.rule, shared.dtype, shared.base, tile_tasks_, scratch_, merged);
+  if (!shared.counts) return;
   election.counts += counts;
   for (std::size_t task = 0; task < tasks_; ++task) election.kept[task] += tile_tasks_[task].kept;
   if (!election.tally) return;
@@ -580,6 +582,13 @@ bool TiesMerge::has_right_sign(Election& election) {
   election.rule.cancelled_sign = sign;
   election.final_sign = true;
   return false;
+}
+
+template <class Visit>
+void TiesMerge::each_counted_tile(const BlockData& block, Visit visit) {
+  each_tile(block, [&](const Tile& tile) {
+    if (plan_.tensors[block.segments[tile.segment].tensor].counts()) visit(tile);
+  });
 }
 
 template <class Visit>

@@ -1,6 +1,7 @@
 #include "merge/tiles.hpp"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 
@@ -34,6 +35,21 @@ bool all_finite(std::span<const float> values) {
     found = largest;
   });
   return found < 0x7f800000u;
+}
+
+// From one floating type to another.
+void convert(base::Dtype from, std::span<const std::byte> values, base::Dtype to,
+             std::span<std::byte> out) {
+  std::array<float, kShortestTile> floats{};
+  const std::size_t from_bytes = base::element_bytes(from).value();
+  const std::size_t to_bytes = base::element_bytes(to).value();
+  while (!values.empty()) {
+    const std::size_t elements = std::min(floats.size(), values.size() / from_bytes);
+    kernel::to_f32(from, values.first(elements * from_bytes), std::span(floats).first(elements));
+    kernel::from_f32(to, std::span(floats).first(elements), out.first(elements * to_bytes));
+    values = values.subspan(elements * from_bytes);
+    out = out.subspan(elements * to_bytes);
+  }
 }
 
 }  // namespace
@@ -163,12 +179,18 @@ void Tiles::refuse_non_finite(std::size_t source, std::size_t tensor, std::uint6
 }
 
 void copy_unmerged(const plan::Plan& plan, const BlockData& block, std::span<std::byte> out) {
-  const std::size_t size = base::element_bytes(plan.groups[block.group].dtype).value();
+  const base::Dtype to = plan.groups[block.group].dtype;
+  const std::size_t size = base::element_bytes(to).value();
   for (std::size_t segment = 0; segment < block.segments.size(); ++segment) {
     const plan::Segment& part = block.segments[segment];
     if (plan.tensors[part.tensor].role != plan::Role::copy) continue;
-    std::ranges::copy(block.bytes(0, segment),
-                      out.subspan(part.chunk_offset.value() * size).begin());
+    const std::span<std::byte> place =
+        out.subspan(part.chunk_offset.value() * size, part.elements.count().value() * size);
+    const base::Dtype from = plan.sources[0].extents[part.tensor].dtype;
+    if (from == to)
+      std::ranges::copy(block.bytes(0, segment), place.begin());
+    else
+      convert(from, block.bytes(0, segment), to, place);
   }
 }
 

@@ -73,8 +73,8 @@ class Tiles {
   method::Tile tile_;
 };
 
-/// Local. Copies what a block has of tensors that are not merged: the first source's bytes, which are
-/// in the output's type.
+/// Local. Copies what a block has of tensors that are not merged: the first source's values, in the
+/// output's type. Only the rest of a tensor that is merged comes in another.
 /// @param out  from the block's first element on, as the output has it
 void copy_unmerged(const plan::Plan& plan, const BlockData& block, std::span<std::byte> out);
 

@@ -72,6 +72,9 @@ Description average() {
   description.about = "mean of the models, or their median or largest value (model soups)";
   description.base = Base::unused;
   description.parameters = {{.name = "weight", .of = Parameter::Of::model, .fallback = 1}};
+  description.divides_by_weights = [](const Rules& rules, std::span<const double>) {
+    return rules.aggregate == Aggregate::mean;
+  };
   description.make = [](const Setup& setup) {
     return std::make_unique<Average>(setup.rules.aggregate);
   };

@@ -8,6 +8,7 @@ namespace mpimerge::method {
 
 // One for each file of this room that describes a method, or a family of them.
 Description average();
+Description cat();
 Description linear();
 Description task_arithmetic();
 std::vector<Description> ties_family();

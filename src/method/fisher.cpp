@@ -87,6 +87,7 @@ Description fisher() {
                             {.name = "floor", .fallback = 1e-6, .least = 0, .above_least = true},
                             {.name = "normalize", .fallback = 0, .is_flag = true}};
   description.files = "fisher";
+  description.divides_by_weights = [](const Rules&, std::span<const double>) { return true; };
   description.make = [](const Setup& setup) {
     return std::make_unique<Fisher>(setup.models, setup.may_be("normalize", true));
   };

@@ -40,6 +40,9 @@ Description linear() {
   description.base = Base::unused;
   description.parameters = {{.name = "weight", .of = Parameter::Of::model},
                             {.name = "normalize", .fallback = 1, .is_flag = true}};
+  description.divides_by_weights = [](const Rules&, std::span<const double> of_merge) {
+    return of_merge[kNormalize] != 0;
+  };
   description.make = [](const Setup&) { return std::make_unique<Linear>(); };
   return description;
 }

@@ -70,6 +70,9 @@ Description multislerp() {
   description.parameters = {{.name = "weight", .of = Parameter::Of::model},
                             {.name = "normalize_weights", .fallback = 1, .is_flag = true},
                             {.name = "eps", .fallback = 1e-8, .least = 0, .above_least = true}};
+  description.divides_by_weights = [](const Rules&, std::span<const double> of_merge) {
+    return of_merge[kNormalizeWeights] != 0;
+  };
   description.make = [](const Setup&) { return std::make_unique<Multislerp>(); };
   return description;
 }

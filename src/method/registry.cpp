@@ -11,7 +11,7 @@ std::vector<Description> built_in() {
   std::vector<Description> list{average(), linear(), task_arithmetic()};
   std::ranges::move(ties_family(), std::back_inserter(list));
   for (const auto& make : {fisher, regmean, slerp, nuslerp, multislerp, karcher, model_stock, sce,
-                           arcee_fusion, nearswap, ram, ramplus_tl, passthrough, perturb})
+                           arcee_fusion, nearswap, ram, ramplus_tl, passthrough, perturb, cat})
     list.push_back(make());
   return list;
 }

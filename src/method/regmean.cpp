@@ -181,6 +181,7 @@ Description regmean() {
                             {.name = "reduce_nondiag", .fallback = 0.9, .least = 0, .most = 1}};
   description.files = "gram";
   description.files_are_whole = true;
+  description.divides_by_weights = [](const Rules&, std::span<const double>) { return true; };
   description.make = [](const Setup& setup) { return std::make_unique<RegMean>(setup.files); };
   return description;
 }

@@ -157,4 +157,14 @@ std::optional<std::string> with_layers(std::string_view config,
   return json->dump(2) + "\n";
 }
 
+std::optional<std::string> with_untied_head(std::string_view config) {
+  constexpr const char* kFlag = "tie_word_embeddings";
+  auto json = parse_config(config);
+  if (!json) return std::nullopt;
+  (*json)[kFlag] = false;
+  const auto text = json->find("text_config");
+  if (text != json->end() && text->is_object() && text->contains(kFlag)) (*text)[kFlag] = false;
+  return json->dump(2) + "\n";
+}
+
 }  // namespace mpimerge::output

@@ -226,14 +226,16 @@ void SafetensorsWriter::State::check_file(std::size_t number) const {
 
 void SafetensorsWriter::State::copy_companions() const {
   if (!options.companions) return;
-  for (const std::string& companion : companions_in(*options.companions))
-    copy_companion(*options.companions, companion);
+  for (const std::string& companion : companions_in(*options.companions)) {
+    if (!options.texts.contains(companion)) copy_companion(*options.companions, companion);
+  }
 }
 
 // false: it cannot be read.
 bool SafetensorsWriter::State::adapt_config(std::string& text) const {
   auto changed = options.torch_dtype ? with_torch_dtype(text, *options.torch_dtype) : text;
   if (changed && !options.layers.empty()) changed = with_layers(*changed, options.layers);
+  if (changed && options.unties_head) changed = with_untied_head(*changed);
   if (changed) text = std::move(*changed);
   return changed.has_value();
 }

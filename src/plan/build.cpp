@@ -1,6 +1,7 @@
 #include "mpimerge/plan/build.hpp"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <map>
 #include <optional>
@@ -12,6 +13,7 @@
 
 #include "mpimerge/base/checked.hpp"
 #include "mpimerge/base/error.hpp"
+#include "mpimerge/base/layer_name.hpp"
 #include "mpimerge/base/narrow.hpp"
 #include "mpimerge/base/text.hpp"
 
@@ -51,13 +53,34 @@ Index index_by_name(const Catalog& catalog) {
   return index;
 }
 
-void check_same(const Catalog& base, const TensorInfo& expected, const Catalog& task,
-                const TensorInfo& found) {
+// Rows of a vocabulary: matrices and biases outside of the layers, by what models call them.
+bool is_embedding(const TensorInfo& tensor) {
+  constexpr std::array<std::string_view, 6> kParts{"embed",   "embd",    "wte.",
+                                                   "lm_head", "shared.", "output."};
+  const bool is_bias = tensor.shape.size() == 1 && tensor.name.ends_with(".bias");
+  return (tensor.shape.size() == 2 || is_bias) && base::is_merged(tensor.dtype) &&
+         !base::layer_name(tensor.name) && std::ranges::any_of(kParts, [&](std::string_view part) {
+           return tensor.name.find(part) != std::string::npos;
+         });
+}
+
+// Whether two models have embeddings of the same kind, but not as many rows.
+bool differ_in_rows(const TensorInfo& expected, const TensorInfo& found) {
+  return is_embedding(expected) && expected.shape.size() == found.shape.size() &&
+         expected.elements > base::Elements{} && found.elements > base::Elements{} &&
+         expected.shape.front() != found.shape.front() &&
+         std::equal(expected.shape.begin() + 1, expected.shape.end(), found.shape.begin() + 1);
+}
+
+void check_same(const Request& request, const Catalog& base, const TensorInfo& expected,
+                const Catalog& task, const TensorInfo& found) {
   const std::string tensor = base::printable(expected.name);
-  if (expected.shape != found.shape) {
-    refuse(fmt::format("{}: tensor `{}` has shape [{}], but the base {} has [{}]", task.path,
-                       tensor, fmt::join(found.shape, ", "), base.path,
-                       fmt::join(expected.shape, ", ")));
+  const bool may_differ = differ_in_rows(expected, found);
+  if (expected.shape != found.shape && !(request.common_rows && may_differ)) {
+    refuse(
+        fmt::format("{}: tensor `{}` has shape [{}], but the base {} has [{}]{}", task.path, tensor,
+                    fmt::join(found.shape, ", "), base.path, fmt::join(expected.shape, ", "),
+                    may_differ ? "; `embeddings: common rows` merges the rows that all have" : ""));
   }
   if (expected.dtype == found.dtype ||
       (base::is_merged(expected.dtype) && base::is_merged(found.dtype)))
@@ -109,7 +132,7 @@ std::vector<const TensorInfo*> match(const Request& request, const Catalog& base
     const TensorInfo& expected = base.tensors[number];
     if (is_left_out(request, expected.name)) continue;
     if (const auto found = index.find(expected.name); found != index.end()) {
-      check_same(base, expected, task, *found->second);
+      check_same(request, base, expected, task, *found->second);
       matched[number] = found->second;
     } else if (request.missing == Missing::error) {
       refuse(
@@ -167,6 +190,35 @@ std::optional<LowRank> low_rank_of(const Catalog& catalog, const TensorInfo& ten
                  tensor.shape[1],
                  from.is_transposed,
                  from.scaling};
+}
+
+std::optional<Scaling> scaling_of(const Catalog& catalog, const TensorInfo& tensor) {
+  const auto known = catalog.scaling.find(tensor.name);
+  if (known == catalog.scaling.end()) return std::nullopt;
+  const checkpoint::Factor& from = known->second.vector;
+  const std::uint64_t rows = tensor.shape.front();
+  return Scaling{tensor.dtype,
+                 {from.file, from.dtype, Origin::file, from.offset},
+                 rows,
+                 tensor.elements.value() / rows,
+                 known->second.by_column};
+}
+
+std::optional<Mosaic> mosaic_of(const Catalog& catalog, const TensorInfo& tensor) {
+  const auto known = catalog.mosaics.find(tensor.name);
+  if (known == catalog.mosaics.end()) return std::nullopt;
+  Mosaic mosaic;
+  mosaic.is_side_by_side = known->second.is_side_by_side;
+  mosaic.columns = tensor.elements.value() / tensor.shape.front();
+  // Lengths are of the second dimension; what lies within it goes along.
+  const std::uint64_t unit = mosaic.is_side_by_side ? mosaic.columns / tensor.shape[1] : 1;
+  std::uint64_t first = 0;
+  for (const auto& part : known->second.parts) {
+    const Extent extent{part.factor.file, part.factor.dtype, Origin::file, part.factor.offset};
+    mosaic.parts.push_back({extent, first, first + part.length * unit, part.scale});
+    first += part.length * unit;
+  }
+  return mosaic;
 }
 
 void refuse_copy_of_sum(const Catalog& catalog, const TensorInfo& tensor) {
@@ -227,6 +279,202 @@ std::uint64_t chunk_elements(const Request& request, const Plan& plan, const Gro
       std::max(std::min(asked, affordable), unit_elements(group.elements.value())));
 }
 
+// The parameter space, tensor by tensor.
+class Builder {
+ public:
+  Builder(const Request& request, const Catalog& base, const std::vector<Catalog>& tasks)
+      : request_(request), base_(base), catalogs_{&base} {
+    for (const Catalog& task : tasks) catalogs_.push_back(&task);
+    std::uint64_t total_bytes = 0;
+    for (const Catalog* catalog : catalogs_) check_size(*catalog, total_bytes);
+    check_filters(request.include, "include", base);
+    check_filters(request.exclude, "exclude", base);
+    models_.resize(1);
+    for (const TensorInfo& tensor : base.tensors) models_[0].push_back(&tensor);
+    const Index base_index = index_by_name(base);
+    for (const Catalog& task : tasks) models_.push_back(match(request, base, base_index, task));
+  }
+
+  Plan build() {
+    plan_.ranks = request_.ranks;
+    plan_.alignment = request_.alignment;
+    for (const Catalog* catalog : catalogs_) {
+      Source& source = plan_.sources.emplace_back();
+      source.name = catalog->path;
+      for (const auto& file : catalog->files) source.files.push_back(file.string());
+      source.extents.reserve(base_.tensors.size());
+    }
+    plan_.tensors.reserve(base_.tensors.size());
+    std::vector<Role> roles;
+    std::vector<Dtype> output_types;
+    for (std::size_t number = 0; number < base_.tensors.size(); ++number) {
+      roles.push_back(role_of(number));
+      const Dtype dtype = base_.tensors[number].dtype;
+      const bool is_converted = roles.back() == Role::merge && base::is_merged(dtype);
+      output_types.push_back(is_converted ? request_.out_dtype.value_or(dtype) : dtype);
+    }
+    // Groups in the order in which their types first occur in the base.
+    std::vector<Dtype> types;
+    for (const Dtype type : output_types) {
+      if (std::find(types.begin(), types.end(), type) == types.end()) types.push_back(type);
+    }
+    for (const Dtype type : types) {
+      Group group;
+      group.dtype = type;
+      group.first_tensor = plan_.tensors.size();
+      for (std::size_t number = 0; number < base_.tensors.size(); ++number) {
+        if (output_types[number] == type) add(number, roles[number], group);
+      }
+      finish(group);
+    }
+    find_twins();
+    if (plan_.merged == base::Elements{} && !request_.read_all) {
+      refuse(
+          fmt::format("{}: holds no floating tensor (F64, F32, F16, BF16) with elements; there is "
+                      "nothing to merge",
+                      base_.path));
+    }
+    return std::move(plan_);
+  }
+
+ private:
+  [[nodiscard]] Role role_of(std::size_t number) const {
+    const TensorInfo& tensor = base_.tensors[number];
+    const bool merges = request_.read_all ||
+                        (base::is_merged(tensor.dtype) && !is_left_out(request_, tensor.name) &&
+                         has_model(request_, models_, number));
+    return merges ? Role::merge : Role::copy;
+  }
+
+  // Rows that all models have; of what has none, the tensor is one.
+  [[nodiscard]] std::uint64_t common_rows(std::size_t number) const {
+    if (base_.tensors[number].shape.empty()) return 1;
+    std::uint64_t rows = base_.tensors[number].shape.front();
+    for (const auto& model : models_) {
+      if (model[number] != nullptr) rows = std::min(rows, model[number]->shape.front());
+    }
+    return rows;
+  }
+
+  // A tensor of the output, in one piece or two.
+  void add(std::size_t number, Role role, Group& group) {
+    const std::vector<std::uint64_t>& shape = base_.tensors[number].shape;
+    const std::uint64_t rows = shape.empty() ? 1 : shape.front();
+    const std::uint64_t common = role == Role::merge ? common_rows(number) : rows;
+    add_rows(number, 0, common, role, group);
+    if (common < rows) {
+      add_rows(number, common, rows, Role::copy, group);
+      plan_.tensors.back().is_rest = true;
+    }
+  }
+
+  void add_rows(std::size_t number, std::uint64_t first, std::uint64_t last, Role role,
+                Group& group) {
+    const TensorInfo& tensor = base_.tensors[number];
+    Tensor part{tensor.name, tensor.shape, tensor.elements, group.elements, role};
+    std::uint64_t before = 0;  // elements
+    if (!tensor.shape.empty() && last - first < tensor.shape.front()) {
+      const std::uint64_t row = tensor.elements.value() / tensor.shape.front();
+      before = first * row;
+      part.shape.front() = last - first;
+      part.elements = base::Elements{(last - first) * row};
+    }
+    group.elements += part.elements;
+    if (role == Role::merge) plan_.merged += part.elements;
+    plan_.tensors.push_back(std::move(part));
+    for (std::size_t source = 0; source < models_.size(); ++source)
+      add_extent(source, number, role, before);
+  }
+
+  // @param before  elements of the tensor before those that are added
+  void add_extent(std::size_t source, std::size_t number, Role role, std::uint64_t before) {
+    const TensorInfo* const found = models_[source][number];
+    const Catalog& catalog = *catalogs_[source];
+    Source& of = plan_.sources[source];
+    Extent extent =
+        found == nullptr
+            ? extent_of_missing(request_, base_.tensors[number], role, base_, of)
+            : Extent{found->file, found->dtype, origin_of(catalog, role), found->offset};
+    if (found != nullptr) {
+      const Origin origin = note_changes(catalog, *found, role, of);
+      if (origin != Origin::file && role == Role::copy && source == 0)
+        refuse_copy_of_sum(catalog, *found);
+      if (origin != Origin::file && role == Role::merge) {
+        extent.dtype = Dtype::f32;
+        extent.origin = origin;
+      }
+    }
+    extent.offset += base::Bytes{before * extent.element_bytes()};
+    of.extents.push_back(extent);
+  }
+
+  // Where values come from that no file holds as they are.
+  Origin note_changes(const Catalog& catalog, const TensorInfo& tensor, Role role, Source& of) {
+    const std::uint64_t number = plan_.tensors.size() - 1;
+    const bool merges = role == Role::merge;
+    if (const auto low_rank = low_rank_of(catalog, tensor)) {
+      if (merges) of.low_ranks.emplace(number, *low_rank);
+      return Origin::low_rank;
+    }
+    if (const auto scaling = scaling_of(catalog, tensor)) {
+      if (merges) of.scalings.emplace(number, *scaling);
+      return Origin::scaled;
+    }
+    if (const auto mosaic = mosaic_of(catalog, tensor)) {
+      if (merges) of.mosaics.emplace(number, *mosaic);
+      return Origin::mosaic;
+    }
+    return Origin::file;
+  }
+
+  // Tensors that are another one again, in all models.
+  void find_twins() {
+    if (base_.tied.empty() || request_.read_all) return;
+    std::map<std::string_view, std::size_t> numbers;  // of the first rows
+    for (std::size_t number = 0; number < plan_.tensors.size(); ++number)
+      numbers.emplace(plan_.tensors[number].name, number);
+    for (const auto& [name, other] : base_.tied) {
+      const auto twin = numbers.find(name);
+      const auto first = numbers.find(other);
+      if (twin == numbers.end() || first == numbers.end()) continue;
+      Tensor& tensor = plan_.tensors[twin->second];
+      if (!tensor.counts() || !plan_.tensors[first->second].counts() ||
+          !is_tied_everywhere(name, other, twin->second, first->second))
+        continue;
+      tensor.twin = first->second;
+      plan_.merged -= tensor.elements;
+    }
+  }
+
+  [[nodiscard]] bool is_tied_everywhere(const std::string& name, const std::string& other,
+                                        std::size_t twin, std::size_t first) const {
+    for (std::size_t source = 0; source < catalogs_.size(); ++source) {
+      const std::vector<Extent>& extents = plan_.sources[source].extents;
+      if (extents[twin].is_absent() != extents[first].is_absent()) return false;
+      if (extents[twin].is_absent()) continue;
+      const auto known = catalogs_[source]->tied.find(name);
+      if (known == catalogs_[source]->tied.end() || known->second != other) return false;
+    }
+    return plan_.tensors[twin].shape == plan_.tensors[first].shape;
+  }
+
+  void finish(Group& group) {
+    group.last_tensor = plan_.tensors.size();
+    const std::uint64_t out_bytes = base::element_bytes(group.dtype).value();
+    group.block = base::Elements{block_elements(
+        group.elements.value(), std::max<std::uint64_t>(request_.alignment.value() / out_bytes, 1),
+        request_.ranks)};
+    group.chunk = base::Elements{chunk_elements(request_, plan_, group, out_bytes)};
+    plan_.groups.push_back(group);
+  }
+
+  const Request& request_;
+  const Catalog& base_;
+  std::vector<const Catalog*> catalogs_;                // the base, then the tasks
+  std::vector<std::vector<const TensorInfo*>> models_;  // of each, by tensor of the base
+  Plan plan_;
+};
+
 }  // namespace
 
 SideFile side_file(const Catalog& catalog) {
@@ -250,89 +498,7 @@ std::uint64_t trim_rank(base::Elements parameters, double density) {
 }
 
 Plan build_plan(const Request& request, const Catalog& base, const std::vector<Catalog>& tasks) {
-  std::uint64_t total_bytes = 0;
-  check_size(base, total_bytes);
-  for (const Catalog& task : tasks) check_size(task, total_bytes);
-  const Index base_index = index_by_name(base);
-  std::vector<std::vector<const TensorInfo*>> models(1);
-  for (const TensorInfo& tensor : base.tensors) models[0].push_back(&tensor);
-  check_filters(request.include, "include", base);
-  check_filters(request.exclude, "exclude", base);
-  for (const Catalog& task : tasks) models.push_back(match(request, base, base_index, task));
-
-  std::vector<Role> roles;
-  std::vector<Dtype> output_types;
-  for (std::size_t number = 0; number < base.tensors.size(); ++number) {
-    const TensorInfo& tensor = base.tensors[number];
-    const bool merges =
-        request.read_all || (base::is_merged(tensor.dtype) && !is_left_out(request, tensor.name) &&
-                             has_model(request, models, number));
-    roles.push_back(merges ? Role::merge : Role::copy);
-    output_types.push_back(merges && base::is_merged(tensor.dtype) && request.out_dtype
-                               ? *request.out_dtype
-                               : tensor.dtype);
-  }
-
-  // Groups in the order in which their types first occur in the base.
-  std::vector<Dtype> types;
-  for (const Dtype type : output_types) {
-    if (std::find(types.begin(), types.end(), type) == types.end()) types.push_back(type);
-  }
-
-  Plan plan;
-  plan.ranks = request.ranks;
-  plan.alignment = request.alignment;
-  plan.sources.resize(models.size());
-  for (std::size_t source = 0; source < models.size(); ++source) {
-    const Catalog& catalog = source == 0 ? base : tasks[source - 1];
-    plan.sources[source].name = catalog.path;
-    for (const auto& file : catalog.files) plan.sources[source].files.push_back(file.string());
-    plan.sources[source].extents.reserve(base.tensors.size());
-  }
-  plan.tensors.reserve(base.tensors.size());
-
-  for (const Dtype type : types) {
-    Group group;
-    group.dtype = type;
-    group.first_tensor = plan.tensors.size();
-    for (std::size_t number = 0; number < base.tensors.size(); ++number) {
-      const TensorInfo& tensor = base.tensors[number];
-      if (output_types[number] != type) continue;
-      const Role role = roles[number];
-      plan.tensors.push_back({tensor.name, tensor.shape, tensor.elements, group.elements, role});
-      group.elements += tensor.elements;
-      if (role == Role::merge) plan.merged += tensor.elements;
-      for (std::size_t source = 0; source < models.size(); ++source) {
-        const TensorInfo* const found = models[source][number];
-        Source& of = plan.sources[source];
-        const Catalog& catalog = source == 0 ? base : tasks[source - 1];
-        const auto low_rank = found == nullptr ? std::nullopt : low_rank_of(catalog, *found);
-        if (low_rank && role == Role::copy && source == 0) refuse_copy_of_sum(catalog, tensor);
-        if (low_rank && role == Role::merge) {
-          of.low_ranks.emplace(plan.tensors.size() - 1, *low_rank);
-          of.extents.push_back({found->file, Dtype::f32, Origin::low_rank, found->offset});
-          continue;
-        }
-        of.extents.push_back(found == nullptr ? extent_of_missing(request, tensor, role, base, of)
-                                              : Extent{found->file, found->dtype,
-                                                       origin_of(catalog, role), found->offset});
-      }
-    }
-    group.last_tensor = plan.tensors.size();
-    const std::uint64_t out_bytes = base::element_bytes(type).value();
-    group.block = base::Elements{block_elements(
-        group.elements.value(), std::max<std::uint64_t>(request.alignment.value() / out_bytes, 1),
-        request.ranks)};
-    group.chunk = base::Elements{chunk_elements(request, plan, group, out_bytes)};
-    plan.groups.push_back(group);
-  }
-  if (plan.merged == base::Elements{} && !request.read_all) {
-    refuse(
-        fmt::format("{}: holds no floating tensor (F64, F32, F16, BF16) with elements; there is "
-                    "nothing to merge",
-                    base.path));
-  }
-  return plan;
+  return Builder(request, base, tasks).build();
 }
 
 }  // namespace mpimerge::plan

@@ -26,6 +26,32 @@ bool Plan::merges(std::size_t group) const {
                      [](const Tensor& tensor) { return tensor.role == Role::merge; });
 }
 
+std::size_t output_tensors(const Plan& plan) {
+  return static_cast<std::size_t>(std::ranges::count(plan.tensors, false, &Tensor::is_rest));
+}
+
+std::vector<MosaicRead> mosaic_reads(const Mosaic& mosaic, base::ElementRange range) {
+  std::vector<MosaicRead> reads;
+  for (std::size_t number = 0; number < mosaic.parts.size(); ++number) {
+    const Mosaic::Part& part = mosaic.parts[number];
+    const std::uint64_t length = part.last - part.first;
+    // Elements of the part before that of the tensor.
+    const auto before = [&](base::Elements element) {
+      const std::uint64_t row = element.value() / mosaic.columns;
+      if (!mosaic.is_side_by_side) {
+        return base::Elements{
+            std::clamp(element.value(), part.first * mosaic.columns, part.last * mosaic.columns) -
+            part.first * mosaic.columns};
+      }
+      const std::uint64_t column = element.value() % mosaic.columns;
+      return base::Elements{row * length + std::clamp(column, part.first, part.last) - part.first};
+    };
+    const base::ElementRange elements{before(range.begin), before(range.end)};
+    if (!elements.empty()) reads.push_back({number, elements});
+  }
+  return reads;
+}
+
 std::vector<Segment> segments(const Plan& plan, std::size_t group, base::ElementRange range) {
   std::vector<Segment> parts;
   if (range.empty()) return parts;
@@ -54,14 +80,24 @@ base::Bytes source_bytes(const Plan& plan, std::size_t source, const Segment& se
 
 base::Bytes read_bytes(const Plan& plan, std::size_t source, const Segment& segment) {
   const Source& from = plan.sources[source];
+  const auto changed = [&](base::Dtype dtype) {
+    return base::Bytes{segment.elements.count().value() * base::element_bytes(dtype).value()};
+  };
   switch (from.extents[segment.tensor].origin) {
     case Origin::file: return source_bytes(plan, source, segment);
     case Origin::zeros:
     case Origin::ones: return {};
-    case Origin::low_rank: break;
+    case Origin::low_rank: return changed(from.low_ranks.at(segment.tensor).dtype);
+    case Origin::scaled: return changed(from.scalings.at(segment.tensor).dtype);
+    case Origin::mosaic: break;
   }
-  return base::Bytes{segment.elements.count().value() *
-                     base::element_bytes(from.low_ranks.at(segment.tensor).dtype).value()};
+  const Mosaic& mosaic = from.mosaics.at(segment.tensor);
+  base::Bytes bytes;
+  for (const MosaicRead& read : mosaic_reads(mosaic, segment.elements)) {
+    bytes +=
+        base::Bytes{read.elements.count().value() * mosaic.parts[read.part].extent.element_bytes()};
+  }
+  return bytes;
 }
 
 ShardBytes shard_bytes(const Plan& plan, std::uint64_t rank) {

@@ -61,6 +61,8 @@ std::uint64_t factors_memory(const Plan& plan) {
     std::uint64_t most = 0;
     for (const auto& [tensor, low_rank] : source.low_ranks)
       most = std::max(most, low_rank.memory().value());
+    for (const auto& [tensor, scaling] : source.scalings)
+      most = std::max(most, scaling.memory().value());
     sum += most;
   }
   return sum;

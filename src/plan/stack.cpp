@@ -131,7 +131,16 @@ Catalog stack_layers(const std::string& path, const std::vector<LayerRange>& ran
               return std::tie(a.file, a.offset, a.bytes, a.name) <
                      std::tie(b.file, b.offset, b.bytes, b.name);
             });
-  if (ranges.front().catalog != nullptr) stacked.metadata = ranges.front().catalog->metadata;
+  const Catalog* const first = ranges.front().catalog;
+  if (first != nullptr) stacked.metadata = first->metadata;
+  // Embeddings and head of different checkpoints are not tied.
+  stacked.ties_embeddings = false;
+  if (first != nullptr && first == ranges.back().catalog) {
+    stacked.ties_embeddings = first->ties_embeddings;
+    for (const auto& [name, other] : first->tied) {
+      if (!base::layer_name(name) && !base::layer_name(other)) stacked.tied.emplace(name, other);
+    }
+  }
   return stacked;
 }
 

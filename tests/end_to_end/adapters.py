@@ -271,6 +271,171 @@ def the_output_is_a_model_with_the_bases_companions(context):
     expect({tensor.dtype for tensor in found.values()} == {"BF16"}, "types are not the base's")
 
 
+def vectors(seed, base, modules, feedforward=()):
+    """Those of (IA)^3: of feedforward modules for the inputs, of the others for the outputs."""
+    return {f"base_model.model.{module}.ia3_l":
+            real(seed + number, *((1, base[f"{module}.weight"].shape[1]) if module in feedforward else
+                                  (base[f"{module}.weight"].shape[0], 1)), dtype="BF16" if number % 2 else "F32")
+            for number, module in enumerate(modules)}
+
+
+@cases.case("scale")
+def scaling_vectors_multiply_weights_and_biases(context):
+    base = base_model()
+    base["model.layers.0.k_proj.bias"] = real(60, 32, dtype="F16")
+    base["model.layers.0.up_proj.bias"] = real(61, 96)
+    ups = [module for module in LAYERS if module.endswith("up_proj")]
+    adapters = {name: vectors(seed, base, [module for module in LAYERS if "q_proj" not in module], ups)
+                for seed, name in ((300, "a"), (400, "b"))}
+    tensors.write_model(context.directory / "base", base)
+    for name, adapter in adapters.items():
+        write_adapter(context.directory / name, adapter, peft_type="IA3", feedforward_modules=["up_proj"])
+        whole = dict(base)
+        for tensor, vector in adapter.items():
+            module = tensor.removeprefix("base_model.model.").removesuffix(".ia3_l")
+            weight = values(base[f"{module}.weight"]) * values(vector)
+            whole[f"{module}.weight"] = tensors.round_to("F32", weight.shape, weight)
+            if f"{module}.bias" in base and module not in ups:
+                bias = values(base[f"{module}.bias"]) * values(vector)[:, 0]
+                whole[f"{module}.bias"] = tensors.round_to("F32", bias.shape, bias)
+        tensors.write_model(context.directory / f"whole_{name}", whole)
+    for job in ("ties", "linear"):
+        spelled = JOBS[job].replace("A", "base+a").replace("B", "base+b")
+        expect_same(merge(context, spelled), merge(context, JOBS[job].replace("A", "whole_a").replace("B", "whole_b")))
+
+
+@cases.case("scale")
+def scaling_vectors_of_transposed_weights_are_transposed(context):
+    base = {"h.0.c_attn.weight": real(1, 40, 60), "h.0.c_fc.weight": real(2, 40, 96)}
+    adapter = {"base_model.model.h.0.c_attn.ia3_l": real(3, 60, 1), "base_model.model.h.0.c_fc.ia3_l": real(4, 1, 40)}
+    tensors.write_model(context.directory / "base", base)
+    write_adapter(context.directory / "a", adapter, peft_type="IA3", fan_in_fan_out=True)
+    found = merge(context, "merge_method: passthrough\nmodels: [{model: base+a}]\n")
+    expect_same(found, {name: values(base[name]) * values(vector).T for name, vector in zip(base, adapter.values())})
+
+
+@cases.case("scale")
+def refuses_vectors_that_do_not_fit(context):
+    base = base_model()
+    tensors.write_model(context.directory / "base", base)
+    (context.directory / "job.yaml").write_text("merge_method: task_arithmetic\nbase_model: base\nmodels: [{model: a}]\n")
+    good = vectors(1, base, LAYERS[:2])
+    for number, (change, word) in enumerate((
+            ({f"base_model.model.{LAYERS[0]}.ia3_l": real(1, 61, 1)}, "has shape [61, 1]; expected [60, 1]"),
+            ({"base_model.model.model.layers.7.k_proj.ia3_l": real(1, 60, 1)}, "`model.layers.7.k_proj.weight`, which the base"),
+            ({"base_model.model.model.norm.ia3_l": real(1, 40, 1)}, "expected a matrix"),
+            ({f"{LAYERS[0]}.ia3_l": real(1, 60, 1)}, "does not begin with base_model.model."))):
+        found = {**good, **change}
+        write_adapter(context.directory / f"a{number}", found, peft_type="IA3")
+        outcome = context.run("merge", "job.yaml", "--set", f"models.0.model=a{number}", "--output", "out.h5")
+        expect(outcome.code == 4 and len(outcome.err_lines) == 1 and word in outcome.err, outcome.describe())
+
+
+def delta(found, module, scaling):
+    name = f"base_model.model.{module}"
+    return scaling * (values(found[f"{name}.lora_B.weight"]).astype(np.float64)
+                      @ values(found[f"{name}.lora_A.weight"]).astype(np.float64))
+
+
+CAT = "merge_method: cat\nmodels:\n  - {model: a, parameters: {weight: 0.5}}\n  - {model: b}\n  - {model: c, parameters: {weight: -2}}\n"
+
+
+@cases.case("cat")
+def adapters_side_by_side_are_their_weighted_sum(context):
+    ranks = {"a": lambda module: RANK, "b": lambda module: 2 if module.endswith("k_proj") else 3, "c": lambda module: 1}
+    modules = {"a": LAYERS, "b": LAYERS[:4], "c": LAYERS[:1]}
+    configs = {"a": CONFIG, "b": {**CONFIG, "r": 3, "use_rslora": True, "rank_pattern": {"k_proj": 2}},
+               "c": {**CONFIG, "r": 1, "lora_alpha": 4}}
+    scalings = {"a": lambda module: 0.5 * 6 / RANK, "b": lambda module: 6 / np.sqrt(ranks["b"](module)), "c": lambda module: -8}
+    found = {name: lora(seed, modules[name], ranks[name], dtype)
+             for name, seed, dtype in (("a", 500, "F32"), ("b", 600, "BF16"), ("c", 700, "F16"))}
+    for name, adapter in found.items():
+        write_adapter(context.directory / name, adapter, **configs[name])
+    merged = merge(context, CAT)
+    wanted = {}
+    for module in LAYERS:
+        having = [name for name in found if module in modules[name]]
+        for factor, axis in (("A", 0), ("B", 1)):
+            name = f"base_model.model.{module}.lora_{factor}.weight"
+            wanted[name] = np.concatenate([values(found[of][name]) * np.float32(scalings[of](module) if axis == 0 else 1)
+                                           for of in having], axis)
+    expect_same(merged, wanted)
+    out = context.directory / "out"
+    config = json.loads((out / "adapter_config.json").read_text())
+    expect(config["peft_type"] == "LORA" and config["use_rslora"] is False, f"{config}")
+    expect(sorted(config["target_modules"]) == sorted(LAYERS), f"{config['target_modules']}")
+    for module in LAYERS:
+        rank, alpha = config["rank_pattern"].get(module, config["r"]), config["alpha_pattern"].get(module, config["lora_alpha"])
+        expect(rank == alpha == wanted[f"base_model.model.{module}.lora_A.weight"].shape[0], f"{module}: {config}")
+    written = tensors.read_file(out / "adapter_model.safetensors")
+    for module in LAYERS:
+        total = sum(delta(found[of], module, scalings[of](module)) for of in found if module in modules[of])
+        expect(np.allclose(delta(written, module, 1), total, rtol=1e-6, atol=1e-6), f"{module}: not the sum")
+    # Applied to a base, it is what all of them are, one after another.
+    tensors.write_model(context.directory / "base", base_model("F32"))
+    out.rename(context.directory / "sum")
+    applied_cat = merge(context, "merge_method: passthrough\nmodels: [{model: base+sum}]\n")
+    for module in LAYERS:
+        total = sum(delta(found[of], module, scalings[of](module)) for of in found if module in modules[of])
+        weight = values(base_model("F32")[f"{module}.weight"])
+        expect(np.allclose(applied_cat[f"{module}.weight"], weight + total, rtol=1e-5, atol=1e-6), f"{module} differs")
+
+
+@cases.case("cat")
+def embeddings_and_long_rows_stand_side_by_side_too(context):
+    found = {}
+    for seed, name, rank in ((1, "a", 300), (5, "b", 700), (9, "c", 2)):
+        found[name] = {"base_model.model.wte.lora_embedding_A": real(seed, rank, 70),
+                       "base_model.model.wte.lora_embedding_B": real(seed + 1, 41, rank),
+                       "base_model.model.conv.lora_A.weight": real(seed + 2, rank, 3, 2, 2),
+                       "base_model.model.conv.lora_B.weight": real(seed + 3, 5, rank, 1, 1)}
+        write_adapter(context.directory / name, found[name], peft_type="LORA", r=rank, lora_alpha=rank)
+    weights = {"a": 0.5, "b": 1, "c": -2}
+    merged = merge(context, CAT, "--memory", "1kB")
+    expect_same(merged, {name: np.concatenate([values(found[of][name]) * np.float32(weights[of] if "_A" in name else 1)
+                                               for of in found], 0 if "_A" in name else 1) for name in found["a"]})
+
+
+@cases.case("cat")
+def refuses_adapters_that_are_not_of_one_model(context):
+    write_adapter(context.directory / "a", lora(1), **CONFIG)
+    write_adapter(context.directory / "c", lora(1), **CONFIG)
+    wide, extra = lora(2), {**lora(2), "base_model.model.model.norm.weight": real(1, 40)}
+    wide[f"base_model.model.{LAYERS[0]}.lora_A.weight"] = real(1, RANK, 44)
+    other = {name: tensor for name, tensor in lora(2, rank=lambda module: 5).items()}
+    for found, config, word in ((wide, {}, "expected adapters of one model"), (extra, {}, "is no factor of LoRA"),
+                                (other, {}, "expected rows of rank 4"), (lora(2), {"fan_in_fan_out": True}, "fan_in_fan_out: found true"),
+                                (lora(2), {"use_dora": True}, "use_dora: found `true`"), (lora(2), {"peft_type": "IA3"}, "expected \"LORA\"")):
+        for file in (context.directory / "b").glob("*"):
+            file.unlink()
+        (context.directory / "b").mkdir(exist_ok=True)
+        tensors.write_file(context.directory / "b" / "adapter_model.safetensors", found)
+        (context.directory / "b" / "adapter_config.json").write_text(json.dumps({**CONFIG, **config}))
+        (context.directory / "job.yaml").write_text(CAT)
+        outcome = context.run("merge", "job.yaml", "--output", "out")
+        expect(outcome.code == 4 and len(outcome.err_lines) == 1 and word in outcome.err, outcome.describe())
+    for more, word in (("base_model: base", "no use for a base"), ("parameters: {weight: [0, 1]}", "depend on the tensor")):
+        (context.directory / "job.yaml").write_text("merge_method: cat\nmodels: [{model: a}, {model: c}]\n" + more + "\n")
+        outcome = context.run("merge", "job.yaml", "--output", "out")
+        expect(outcome.code == 3 and word in outcome.err, outcome.describe())
+
+
+@cases.case("commands")
+def other_commands_say_what_they_take_of_adapters(context):
+    tensors.write_model(context.directory / "base", base_model())
+    write_adapter(context.directory / "a", lora(100), **CONFIG)
+    shown = context.run_well("inspect", "a", ranks=1)
+    expect("note: an adapter of PEFT" in shown.out, shown.out)
+    for command in (["inspect", "base+a"], ["diff", "base", "base+a"], ["convert", "base+a", "out.h5"]):
+        outcome = context.run(*command, ranks=1)
+        expect(outcome.code == 4 and len(outcome.err_lines) == 1, outcome.describe())
+        expect("`merge_method: passthrough`" in outcome.err, outcome.describe())
+    context.run_well("convert", "a", "whole")
+    left = sorted(path.name for path in (context.directory / "whole").glob("adapter*"))
+    expect(left == ["adapter_config.json", "adapter_model.safetensors"], f"the copy has {left}")
+    context.run_well("diff", "a", "whole")
+
+
 HOSTILE = {
     "deep": ("[" * 100000, "nested deeper"),
     "no-json": ("{", "not a JSON object"),
@@ -283,7 +448,8 @@ HOSTILE = {
     "pattern-of-rank": ({"rank_pattern": {"(a+)+$": 2}}, "regular expression"),
     "dora": ({"use_dora": True}, "use_dora: found `true`"),
     "bias": ({"bias": "all"}, "bias: found"),
-    "scaling-vectors": ({"peft_type": "IA3"}, "the only adapters that are applied"),
+    "prefixes": ({"peft_type": "PREFIX_TUNING"}, "the only adapters that are applied"),
+    "scaling-vectors-without-any": ({"peft_type": "IA3"}, "which the base"),
 }
 
 

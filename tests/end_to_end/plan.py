@@ -191,6 +191,18 @@ def allreduces_of_methods_are_the_planned_ones(context):
 
 
 @cases.case("bytes")
+def bytes_of_embeddings_of_unlike_rows_are_the_planned_ones(context):
+    random = np.random.default_rng(7)
+    for name, rows in (("base", 3000), ("a", 2500), ("b", 4000)):
+        content = {"model.embed_tokens.weight": tensors.round_to("BF16", (rows, 64), random.standard_normal(rows * 64) + rows),
+                   "w": tensors.round_to("BF16", (30_000,), random.standard_normal(30_000) + rows)}
+        tensors.write_model(context.directory / name, content)
+    write_job(context, "base", ["a", "b"], {"density": 1.0}, embeddings="common rows", out_dtype="float32")
+    for ranks, budget in zip(RANKS, ("1GiB", "1kB", "2MiB")):
+        expect_agreement(context, ranks, "--memory", budget, "--chunk", "16KiB")
+
+
+@cases.case("bytes")
 def ranks_add_up(context):
     write_job(context, *make_models(context))
     for budget in BUDGETS:

@@ -89,16 +89,21 @@ def files_of_torch_itself_merge(context):
 
 
 @cases.case("torch")
-def tensors_that_share_a_storage_merge_each_for_itself(context):
+def tensors_that_share_a_storage_merge_alike_and_count_once(context):
     models = [dict(tensors.read_model(CASES / "bf16_3tasks_k50" / name)) for name in ("base", "task_00", "task_01")]
     name, plain, torch = next(iter(models[0])), [], []
     for number, model in enumerate(models):
-        model["tied"] = model[name]
         plain.append(f"plain-{number}")
         torch.append(f"torch-{number}")
         tensors.write_model(context.directory / plain[-1], model)
-        torch_files.write_model(context.directory / torch[-1], model, shared={"tied": name})
-    expect_same_merge(context, plain, torch, {"density": 0.3})
+        torch_files.write_model(context.directory / torch[-1], {**model, "tied": model[name]}, shared={"tied": name})
+    expected, summary = jobs.merge(context, jobs.job_text(plain[0], plain[1:], {"density": 0.3}), name="expected.h5")
+    found, shared = jobs.merge(context, jobs.job_text(torch[0], torch[1:], {"density": 0.3}), name="found.h5")
+    expect(found.tensors == {**expected.tensors, "tied": expected.tensors[name]}, "other bits than without it")
+    expect(statistics(shared)[0] == statistics(summary)[0] and shared["parameters"] == summary["parameters"]
+           and shared["signs"] == summary["signs"] and shared["tensors"] == summary["tensors"] + 1, f"{statistics(shared)}")
+    shown = context.run_well("inspect", torch[0])
+    expect("again: the same bytes" in shown.out, shown.out)
 
 
 @cases.case("torch")

@@ -454,6 +454,25 @@ def a_changed_input_is_refused_by_name(context):
 
 
 @cases.case("refuse")
+def a_changed_configuration_of_an_adapter_is_refused_by_name(context):
+    long = Long(context)
+    factors = {f"base_model.model.large.lora_{factor}.weight": tensors.round_to("F32", shape, np.arange(np.prod(shape)) % 5)
+               for factor, shape in (("A", (2, 200)), ("B", (300, 2)))}
+    tensors.write_file(long.root / "adapter" / "adapter_model.safetensors", factors)
+    config = long.root / "adapter" / "adapter_config.json"
+    config.write_text('{"peft_type": "LORA", "r": 2, "lora_alpha": 4}')
+    long.job("merge_method: ties\nbase_model: base\nmodels: [{model: math+adapter}, {model: code}]\n")
+    long.expected = long.whole(long.root / "expected-adapted.h5")
+    long.stopped_by(MERGING)
+    was = config.stat()
+    config.write_text('{"peft_type": "LORA", "r": 2, "lora_alpha": 8}')
+    refused(long, INPUT, "adapter/adapter_config.json", "modified")
+    config.write_text('{"peft_type": "LORA", "r": 2, "lora_alpha": 4}')
+    os.utime(config, ns=(was.st_atime_ns, was.st_mtime_ns))
+    long.resumes()
+
+
+@cases.case("refuse")
 def a_damaged_journal_is_refused(context):
     long = Long(context)
     long.stopped_by(MERGING)

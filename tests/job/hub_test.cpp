@@ -75,6 +75,8 @@ TEST_F(Hub, CacheIsWhereTheVariablesOfTheHubSay) {
   EXPECT_EQ(hub_cache(), "/home/me/.cache/huggingface/hub");
   set("XDG_CACHE_HOME", "/caches");
   EXPECT_EQ(hub_cache(), "/caches/huggingface/hub");
+  set("HF_HOME", "~/hf");
+  EXPECT_EQ(hub_cache(), "/home/me/hf/hub");
   set("HF_HOME", "/hf");
   EXPECT_EQ(hub_cache(), "/hf/hub");
   set("HUGGINGFACE_HUB_CACHE", "/old");
@@ -140,7 +142,7 @@ TEST_F(Hub, ARevisionThatIsNotInTheCacheIsAFault) {
   EXPECT_EQ(
       faults[0],
       "dir/job.yaml:4: models.0.model: `org/math@v2` is neither a path nor in the Hub's cache "
-      "(/cache/models--org--math); mpimerge fetches nothing; `huggingface-cli download "
+      "(/cache/models--org--math); mpimerge fetches nothing; `hf download "
       "org/math --revision v2` does");
 }
 

@@ -111,6 +111,33 @@ TEST(Numbers, OfSlicesComeFromTheSourceThenTheSliceThenTheJob) {
   EXPECT_EQ(numbers_of(job, "layers.4.w").of_merge[lambda], 1);
 }
 
+TEST(Numbers, OfModelsInSlicesFollowTheNameInTheModelThoseOfTheMergeTheNameInTheOutput) {
+  const Job job = parse(R"(merge_method: ties
+base_model: base
+trim_scope: tensor
+slices:
+  - sources: [{model: a, layer_range: [2, 4]}]
+  - sources:
+      - {model: a, layer_range: [0, 2]}
+      - {model: b, layer_range: [5, 7], parameters: {weight: [{filter: layers.6., value: 7}]}}
+parameters:
+  weight: [{filter: layers.1., value: 2}, {filter: layers.5., value: 5}, {value: 1}]
+  lambda: [{filter: layers.1., value: 3}, {value: 1}]
+)");
+  ASSERT_EQ(job.tasks.size(), 2U);
+  const auto weights = [&](std::string_view tensor) {
+    const Numbers found = numbers_of(job, tensor);
+    const std::size_t weight = place_of(job, "weight") * 2;
+    return std::pair(found.of_models[weight], found.of_models[weight + 1]);
+  };
+  EXPECT_EQ(weights("layers.1.w").first, 1.0);            // layer 3 of a
+  EXPECT_EQ(weights("layers.2.w"), std::pair(1.0, 5.0));  // layers 0 and 5
+  EXPECT_EQ(weights("layers.3.w"), std::pair(2.0, 7.0));  // layers 1 and 6
+  const std::size_t lambda = place_of(job, "lambda");
+  EXPECT_EQ(numbers_of(job, "layers.1.w").of_merge[lambda], 3);
+  EXPECT_EQ(numbers_of(job, "layers.3.w").of_merge[lambda], 1);
+}
+
 TEST(Depths, OfSlicesBeginAnewInEach) {
   EXPECT_THAT(depths(parse(kTwoSlices), {"embed", "layers.0.w", "layers.1.w", "layers.2.w",
                                          "layers.3.w", "layers.4.w", "norm"}),

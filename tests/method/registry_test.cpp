@@ -15,7 +15,7 @@ TEST(Registry, HasEveryMethodOnce) {
       "dare_linear", "breadcrumbs", "breadcrumbs_ties", "della",      "della_linear",
       "fisher",      "slerp",       "nuslerp",          "multislerp", "karcher",
       "model_stock", "sce",         "arcee_fusion",     "nearswap",   "ram",
-      "ramplus_tl",  "passthrough", "regmean",          "perturb"};
+      "ramplus_tl",  "passthrough", "regmean",          "cat",        "perturb"};
   std::multiset<std::string_view> found;
   for (const Description& each : methods()) found.insert(each.name);
   EXPECT_EQ(found, (std::multiset<std::string_view>(expected.begin(), expected.end())));

@@ -180,5 +180,23 @@ TEST(WithLayers, AddsNothingAndPassesOverLayersThatTheConfigurationDoesNotKnow) 
   EXPECT_FALSE(with_layers("[]", {0}));
 }
 
+TEST(WithUntiedHead, SaysSoWhereItStandsAndAtTheTop) {
+  EXPECT_EQ(with_untied_head(R"({"a": 1, "tie_word_embeddings": true,
+      "text_config": {"tie_word_embeddings": true, "b": 2}, "vision_config": {}})"),
+            R"({
+  "a": 1,
+  "tie_word_embeddings": false,
+  "text_config": {
+    "tie_word_embeddings": false,
+    "b": 2
+  },
+  "vision_config": {}
+}
+)");
+  EXPECT_EQ(with_untied_head(R"({"text_config": {}})"),
+            "{\n  \"text_config\": {},\n  \"tie_word_embeddings\": false\n}\n");
+  EXPECT_FALSE(with_untied_head("[]"));
+}
+
 }  // namespace
 }  // namespace mpimerge::output

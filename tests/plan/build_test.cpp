@@ -22,6 +22,7 @@ using base::Dtype;
 using base::Elements;
 using checkpoint::Catalog;
 using test::catalog;
+using test::Shape;
 using test::tensor;
 using testing::ElementsAre;
 using testing::HasSubstr;
@@ -167,9 +168,10 @@ TEST(BuildPlan, LetsFloatingTypesDiffer) {
 }
 
 // The line that building the plan is refused with.
-std::string refusal(const Catalog& base, const std::vector<Catalog>& tasks) {
+std::string refusal(const Catalog& base, const std::vector<Catalog>& tasks,
+                    const Request& request = {}) {
   try {
-    build_plan({}, base, tasks);
+    build_plan(request, base, tasks);
   } catch (const base::Error& error) {
     EXPECT_EQ(error.kind(), base::ErrorKind::input);
     EXPECT_THAT(error.what(), testing::Not(HasSubstr("\n")));
@@ -392,6 +394,107 @@ TEST(BuildPlan, GivesAModelTheBasesValuesOfATensorThatItLacks) {
       EXPECT_EQ(plan.sources[1].extents[number].dtype, plan.sources[0].extents[number].dtype);
     }
   }
+}
+
+// Each has embeddings of so many rows of 4, and a head with its bias.
+Catalog vocabulary(const std::string& path, std::uint64_t rows) {
+  return catalog(path, {tensor("model.embed_tokens.weight", Dtype::bf16, {rows, 4}),
+                        tensor("model.norm.weight", Dtype::bf16, {4}),
+                        tensor("lm_head.weight", Dtype::bf16, {rows, 4}),
+                        tensor("lm_head.bias", Dtype::bf16, {rows})});
+}
+
+TEST(BuildPlan, MergesTheRowsOfEmbeddingsThatAllModelsHaveAndCopiesTheOthersOfTheBase) {
+  Request request;
+  request.common_rows = true;
+  request.out_dtype = Dtype::f32;
+  const Plan plan =
+      build_plan(request, vocabulary("base", 10), {vocabulary("a", 12), vocabulary("b", 7)});
+
+  EXPECT_THAT(names(plan, 0), ElementsAre("model.embed_tokens.weight", "model.embed_tokens.weight",
+                                          "model.norm.weight", "lm_head.weight", "lm_head.weight",
+                                          "lm_head.bias", "lm_head.bias"));
+  EXPECT_THAT(offsets(plan, 0), ElementsAre(0, 28, 40, 44, 72, 84, 91));
+  EXPECT_EQ(plan.merged, Elements{28 + 4 + 28 + 7});
+  EXPECT_EQ(output_tensors(plan), 4U);
+  const Tensor& rest = plan.tensors[1];
+  EXPECT_TRUE(rest.is_rest);
+  EXPECT_EQ(rest.role, Role::copy);
+  EXPECT_THAT(rest.shape, ElementsAre(3, 4));
+  EXPECT_EQ(rest.elements, Elements{12});
+  EXPECT_THAT(plan.tensors[0].shape, ElementsAre(7, 4));
+  EXPECT_FALSE(plan.tensors[0].is_rest);
+  EXPECT_EQ(plan.sources[0].extents[1].offset, Bytes{100 + 28 * 2});
+  EXPECT_EQ(plan.sources[1].extents[0].offset, Bytes{100});
+  EXPECT_EQ(plan.sources[1].extents[3].offset, Bytes{100 + 12 * 4 * 2 + 8});
+}
+
+TEST(BuildPlan, LeavesEmbeddingsWholeThatOnlyOthersHaveMoreRowsOf) {
+  Request request;
+  request.common_rows = true;
+  const Plan plan = build_plan(request, vocabulary("base", 10), {vocabulary("a", 12)});
+  EXPECT_EQ(plan.tensors.size(), 4U);
+  EXPECT_EQ(plan.merged, Elements{40 + 4 + 40 + 10});
+}
+
+TEST(BuildPlan, RefusesOtherRowsOfEmbeddingsAndSaysWhatMergesThem) {
+  EXPECT_EQ(
+      refusal(vocabulary("base", 10), {vocabulary("a", 12)}),
+      "a: tensor `model.embed_tokens.weight` has shape [12, 4], but the base base has [10, 4]; "
+      "`embeddings: common rows` merges the rows that all have");
+}
+
+TEST(BuildPlan, LetsOnlyRowsOfEmbeddingsDiffer) {
+  Request request;
+  request.common_rows = true;
+  const auto refuses = [&](const std::string& name, Shape of_base, Shape of_task) {
+    const std::string line =
+        refusal(catalog("base", {tensor(name, Dtype::f32, std::move(of_base))}),
+                {catalog("task", {tensor(name, Dtype::f32, std::move(of_task))})}, request);
+    EXPECT_THAT(line, HasSubstr("task: tensor `" + name + "` has shape"));
+    EXPECT_THAT(line, testing::Not(HasSubstr("common rows")));
+  };
+  refuses("model.embed_tokens.weight", {10, 4}, {10, 5});
+  refuses("model.embed_tokens.weight", {10, 4}, {0, 4});
+  refuses("model.layers.0.embed.weight", {10, 4}, {12, 4});
+  refuses("classifier.weight", {10, 4}, {12, 4});
+  refuses("embed_norm.weight", {10}, {12});
+}
+
+// A head that is the embeddings again, by the bytes.
+Catalog tied(const std::string& path) {
+  Catalog made = catalog(
+      path, {tensor("embed.weight", Dtype::bf16, {10, 4}), tensor("norm", Dtype::bf16, {4})});
+  made.tensors.insert(made.tensors.begin() + 1, made.tensors[0]);
+  made.tensors[1].name = "lm_head.weight";
+  made.tied = {{"lm_head.weight", "embed.weight"}};
+  return made;
+}
+
+TEST(BuildPlan, CountsATensorOnceThatAllModelsHaveTwice) {
+  const Plan plan = build_plan({}, tied("base"), {tied("a"), tied("b")});
+  ASSERT_EQ(plan.tensors.size(), 3U);
+  EXPECT_EQ(plan.tensors[1].name, "lm_head.weight");
+  EXPECT_EQ(plan.tensors[1].twin, 0U);
+  EXPECT_FALSE(plan.tensors[1].counts());
+  EXPECT_EQ(plan.tensors[1].role, Role::merge);
+  EXPECT_EQ(plan.merged, Elements{44});
+}
+
+TEST(BuildPlan, CountsATensorThatSomeModelHasOnItsOwn) {
+  Catalog own = tied("b");
+  own.tied.clear();
+  const Plan plan = build_plan({}, tied("base"), {tied("a"), own});
+  EXPECT_EQ(plan.tensors[1].twin, Tensor::kNone);
+  EXPECT_EQ(plan.merged, Elements{84});
+}
+
+TEST(BuildPlan, CountsATensorWhoseTwinIsLeftOut) {
+  Request request;
+  request.exclude = {"embed"};
+  const Plan plan = build_plan(request, tied("base"), {tied("a")});
+  EXPECT_EQ(plan.tensors[1].twin, Tensor::kNone);
+  EXPECT_EQ(plan.merged, Elements{44});
 }
 
 TEST(BuildPlan, ReadsNothingOfABaseOfOneValueButWhatIsCopied) {

@@ -1,7 +1,9 @@
 #include "mpimerge/plan/plan.hpp"
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -247,6 +249,49 @@ TEST(Plan, EveryFieldReachesTheArchive) {
     changes[number](other);
     EXPECT_NE(comm::to_bytes(other), comm::to_bytes(plan)) << "change " << number;
   }
+}
+
+// Every element of a range, by the part that it comes from and its place there, read one by one.
+using Elementwise = std::vector<std::pair<std::size_t, std::uint64_t>>;
+
+// What a range reads, in order of parts, against the same elements found one after another.
+void expect_reads(const Mosaic& mosaic, std::uint64_t elements) {
+  const auto part_of = [&](std::uint64_t element) {
+    const std::uint64_t row = element / mosaic.columns;
+    const std::uint64_t column = element % mosaic.columns;
+    const std::uint64_t place = mosaic.is_side_by_side ? column : row;
+    std::size_t part = 0;
+    while (mosaic.parts[part].last <= place) ++part;
+    const std::uint64_t first = mosaic.parts[part].first;
+    const std::uint64_t length = mosaic.parts[part].last - first;
+    return std::pair(part, mosaic.is_side_by_side ? row * length + column - first
+                                                  : (row - first) * mosaic.columns + column);
+  };
+  for (std::uint64_t begin = 0; begin <= elements; ++begin) {
+    for (std::uint64_t end = begin; end <= elements; ++end) {
+      Elementwise wanted;
+      for (std::uint64_t element = begin; element < end; ++element)
+        wanted.push_back(part_of(element));
+      std::sort(wanted.begin(), wanted.end());
+      Elementwise found;
+      for (const MosaicRead& read : mosaic_reads(mosaic, range(begin, end))) {
+        for (Elements at = read.elements.begin; at < read.elements.end; at += Elements{1})
+          found.emplace_back(read.part, at.value());
+      }
+      EXPECT_EQ(found, wanted) << "[" << begin << ", " << end << ")";
+    }
+  }
+}
+
+TEST(Mosaic, ReadsOfEachPartWhatARangeHasOfIt) {
+  Mosaic mosaic;
+  mosaic.parts = {{{}, 0, 2, 1}, {{}, 2, 3, 1}, {{}, 3, 7, 1}};
+  mosaic.columns = 7;
+  mosaic.is_side_by_side = true;
+  expect_reads(mosaic, 28);
+  mosaic.columns = 3;
+  mosaic.is_side_by_side = false;
+  expect_reads(mosaic, 21);
 }
 
 }  // namespace

@@ -22,7 +22,7 @@ struct LoraConfig {
   std::vector<std::pair<std::string, double>> alphas;
 };
 
-/// Local. Parses the text of an adapter_config.json.
+/// Local. Parses the text of an adapter_config.json of LoRA.
 /// @param file  named in messages
 /// Errors: Error{input}, one line: no JSON object, or deeper than 64 levels; no adapter of type LORA;
 /// a variant that is no base + scaling · B · A (DoRA, biases, ...); a rank that is no whole number
@@ -32,12 +32,29 @@ LoraConfig parse_lora_config(std::string_view text, const std::filesystem::path&
 /// Local. Whether there is an adapter_config.json in the directory.
 bool is_adapter(const std::filesystem::path& directory);
 
-/// Local. The catalog of `base` with the adapter of PEFT in `directory`: `<module>.weight` becomes
-/// base + scaling · B · A of its factors (Catalog::low_rank), and what the adapter holds beside
-/// factors (modules_to_save) takes the place of the base's. Reads headers only.
-/// Errors: Error{input} as parse_lora_config and open_safetensors; a tensor that PEFT would not have
-/// named so, a factor without its other, a module that the base lacks, shapes that do not fit
-/// together or the rank of the configuration.
+/// Local. The catalog of `base` with the adapter of PEFT in `directory`. Of LoRA `<module>.weight`
+/// becomes base + scaling · B · A of its factors (Catalog::low_rank). Of (IA)³ it is multiplied by
+/// the module's vector (Catalog::scaling), [out, 1] its rows and `<module>.bias` too, [1, in] its
+/// columns. What the adapter holds beside these (modules_to_save) takes the place of the base's. Reads
+/// headers only.
+/// Errors: Error{input} as parse_lora_config and open_safetensors; an adapter of another kind, a
+/// tensor that PEFT would not have named so, a factor without its other, a module that the base lacks,
+/// shapes that do not fit together or the rank of the configuration.
 Catalog with_adapter(Catalog base, const std::filesystem::path& directory);
+
+/// Local. LoRA adapters as one, whose change of the model is the weighted sum of theirs, exactly: of
+/// each module the A below each other, times weight and scaling, and the B side by side (PEFT's
+/// `combination_type="cat"`). A module that some lack is that of the others. Reads headers only.
+/// @param directories  at least one
+/// @param weights      one for each
+/// Errors: Error{input} as with_adapter; tensors beside the factors; adapters that do not fit
+/// together.
+Catalog concatenate(const std::vector<std::filesystem::path>& directories,
+                    const std::vector<double>& weights);
+
+/// Local. The adapter_config.json of that adapter: the first one's, with the summed ranks, all
+/// modules, and a scaling of 1.
+/// Errors: Error{input} as `concatenate`.
+std::string concatenated_config(const std::vector<std::filesystem::path>& directories);
 
 }  // namespace mpimerge::checkpoint

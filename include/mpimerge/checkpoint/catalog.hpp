@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,19 +23,38 @@ struct TensorInfo {
   base::Bytes bytes;                 ///< elements × size of one
 };
 
+/// Where a factor of an adapter lies.
+struct Factor {
+  std::uint32_t file = 0;  ///< index into Catalog::files
+  base::Dtype dtype = base::Dtype::f32;
+  base::Bytes offset;
+};
+
 /// A matrix to which an adapter adds scaling · B · A.
 struct LowRank {
-  /// Where a factor lies.
-  struct Factor {
-    std::uint32_t file = 0;  ///< index into Catalog::files
-    base::Dtype dtype = base::Dtype::f32;
-    base::Bytes offset;
-  };
   Factor a;  ///< [rank, in]
   Factor b;  ///< [out, rank]
   std::uint64_t rank = 0;
   bool is_transposed = false;  ///< the matrix is [in, out], not [out, in]
   float scaling = 0;
+};
+
+/// A matrix or bias that an adapter multiplies by a vector, (IA)^3's: each row by a number, or each
+/// column.
+struct Scaling {
+  Factor vector;
+  bool by_column = false;
+};
+
+/// A tensor that consists of others: below each other, or matrices side by side.
+struct Mosaic {
+  struct Part {
+    Factor factor;
+    std::uint64_t length = 0;  ///< rows, or columns where they stand side by side
+    float scale = 1;           ///< that all of it is multiplied by
+  };
+  std::vector<Part> parts;
+  bool is_side_by_side = false;
 };
 
 /// What the floating tensors of a checkpoint are.
@@ -53,6 +73,12 @@ struct Catalog {
   std::map<std::string, std::string> metadata;  ///< `__metadata__` of safetensors
   Content content = Content::files;
   std::map<std::string, LowRank> low_rank = {};  ///< by name of the tensor, which is the base's
+  std::map<std::string, Scaling> scaling = {};   ///< likewise
+  std::map<std::string, Mosaic> mosaics = {};    ///< by name of the tensor
+  /// Tensors that are another one again, by name, and that other: they share its bytes, or are heads
+  /// that config.json ties to the embeddings, whatever the file holds in their place.
+  std::map<std::string, std::string> tied = {};
+  std::optional<bool> ties_embeddings = {};  ///< `tie_word_embeddings` of config.json
 };
 
 }  // namespace mpimerge::checkpoint

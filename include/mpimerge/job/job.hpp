@@ -31,6 +31,12 @@ enum class Missing : std::uint8_t {
   skip,   ///< it is merged from the other models
 };
 
+/// What becomes of rows of embeddings that not all models have.
+enum class Embeddings : std::uint8_t {
+  error,        ///< the merge does not begin
+  common_rows,  ///< the rows that all have are merged, the base's others copied
+};
+
 /// A base that no file holds: it has the floating tensors of the first model, all of one value.
 enum class ConstantBase : std::uint8_t { none, zeros, ones };
 
@@ -126,6 +132,7 @@ struct Job {
   NanPolicy nan = NanPolicy::error;
   Report report = Report::basic;
   Missing missing = Missing::error;
+  Embeddings embeddings = Embeddings::error;
   /// Filters of tensors' names: of those to merge some of `include`, if it has any, and none of
   /// `exclude`. All others are the base's, or the first model's where there is no base.
   std::vector<std::string> include;
@@ -147,7 +154,8 @@ struct Job {
   void serialize(Archive& archive, unsigned /*version*/) {
     archive& report;
     archive& file& text& method& base_name& base_path& base_constant& tasks& slices& parameters&
-        rules& may_mean_mergekits_rules& signs_name& signs_path& nan& missing& include& exclude;
+        rules& may_mean_mergekits_rules& signs_name& signs_path& nan& missing& embeddings& include&
+            exclude;
     // Boost 1.74 does not know std::optional.
     bool has_out_dtype = out_dtype.has_value();
     base::Dtype dtype = out_dtype.value_or(base::Dtype::f32);

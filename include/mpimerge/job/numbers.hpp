@@ -17,8 +17,10 @@ struct Numbers {
 };
 
 /// Local. What the job says of a tensor: a model's own parameters come before those of the merge,
-/// those before the method's fallback.
-/// @param depth  of the tensor's layer, from 0 to 1 (`depths`)
+/// those before the method's fallback. Where the job has slices, filters of numbers of models see
+/// the tensor's name in the model, those of numbers of the merge its name in the output.
+/// @param tensor  its name in the output
+/// @param depth   of the tensor's layer, from 0 to 1 (`depths`)
 Numbers numbers(const Job& job, const method::Description& method, std::string_view tensor,
                 double depth);
 

@@ -141,12 +141,13 @@ class BlockStore {
   struct Made {
     std::size_t source;
     std::size_t segment;
-    Read base;  // what an adapter adds to; nothing for a constant
+    Read base;  // what an adapter changes; nothing where there is no such
   };
-  // Factors of an adapter, and of which tensor.
+  // Factors of an adapter, or its vector, and of which tensor.
   struct Kept {
     std::size_t tensor;
     Factors factors;
+    std::vector<float> vector;
   };
   // What to read for a block, and where its parts stand then.
   struct Layout {
@@ -161,8 +162,12 @@ class BlockStore {
                                std::size_t last_task) const;
   void read(Layout& layout, std::span<std::byte> memory);
   void make(const Layout& layout, const Made& part, std::span<std::byte> memory);
-  void make_sum(const Made& part, const plan::Segment& segment, std::span<std::byte> memory);
+  void make_sum(const Made& part, const plan::Segment& segment, std::span<float> values);
+  void make_product(const Made& part, const plan::Segment& segment, std::span<float> values);
+  void make_mosaic(const Made& part, const plan::Segment& segment, std::span<float> values);
+  Kept& kept_of(std::size_t source, std::size_t tensor);
   const Factors& factors_of(std::size_t source, std::size_t tensor);
+  const std::vector<float>& vector_of(std::size_t source, std::size_t tensor);
   void read_floats(FileCache::Key key, base::Dtype dtype, std::uint64_t offset,
                    std::span<float> values);
   std::vector<float> read_factor(std::size_t source, const plan::Extent& extent,

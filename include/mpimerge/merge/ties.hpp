@@ -123,6 +123,8 @@ class TiesMerge final : public Merge {
 
   template <class Visit>
   void each_tile(const BlockData& block, Visit visit);
+  template <class Visit>
+  void each_counted_tile(const BlockData& block, Visit visit);
   [[nodiscard]] bool look_at_shard(const comm::Comm& comm, const Progress& progress,
                                    const AskWish& wish);
   void add_point(const job::Job& job, bool is_only);
@@ -142,6 +144,7 @@ class TiesMerge final : public Merge {
   struct Shared {
     base::Dtype dtype;
     std::span<const std::byte> base;
+    bool counts;  // and is not a tensor again
   };
 
   Shared share(const BlockData& block, const Tile& tile);

@@ -159,6 +159,11 @@ struct Description {
   /// Beside each model a file `<name>:` in the job, such as `fisher`. Empty: none.
   std::string_view files;
   bool files_are_whole = false;  ///< read by method::Files, not element by element
+  /// Its models are adapters of LoRA, which become one (checkpoint::concatenate).
+  bool concatenates = false;
+  /// Whether it divides by the sum of a tensor's `weight`s, which then may not be 0.
+  /// @param of_merge  the tensor's numbers, by parameter
+  std::function<bool(const Rules&, std::span<const double> of_merge)> divides_by_weights;
   std::function<std::unique_ptr<Method>(const Setup&)> make;
 };
 

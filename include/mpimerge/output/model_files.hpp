@@ -53,4 +53,9 @@ std::optional<std::string> with_torch_dtype(std::string_view config, base::Dtype
 std::optional<std::string> with_layers(std::string_view config,
                                        const std::vector<std::uint64_t>& layers);
 
+/// Local. The text of a config.json of a model whose head is not its embeddings again:
+/// `tie_word_embeddings` is false, in `text_config` too where it stands there.
+/// @return nothing if the text is not a JSON object
+std::optional<std::string> with_untied_head(std::string_view config);
+
 }  // namespace mpimerge::output

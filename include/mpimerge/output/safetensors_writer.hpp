@@ -31,7 +31,9 @@ struct SafetensorsOptions {
   std::optional<base::Dtype> torch_dtype;
   /// Layers that the copy of config.json is to be about, as of `with_layers`; empty: all, as they are.
   std::vector<std::uint64_t> layers;
-  std::map<std::string, std::string> texts;  ///< further files by name: the model card
+  bool unties_head = false;  ///< the copy of config.json says so, as of `with_untied_head`
+  /// Further files by name, such as the model card; in place of companions of that name.
+  std::map<std::string, std::string> texts;
 };
 
 /// Local. Whether there is a complete directory under that name, made by that job (YAML text).

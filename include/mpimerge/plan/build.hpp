@@ -33,6 +33,9 @@ struct Request {
   /// them or not. A filter with one of `*?[` is a pattern for the whole name, any other a part of it.
   std::vector<std::string> include;
   std::vector<std::string> exclude;
+  /// Rows of embeddings may differ: those that all models have are merged, what the base has beyond
+  /// is copied, what others have beyond is left out.
+  bool common_rows = false;
   bool read_all = false;  ///< every tensor is read from every source and none is copied: for `diff`
 };
 
@@ -40,8 +43,9 @@ struct Request {
 ///
 /// @param base   order of its tensors is the order of the output
 /// @param tasks  in job order; each has exactly the base's tensors, but for those that the request
-///               lets it lack, with the same shapes; floating types may differ (the upcast to
-///               float32 is exact), all others must be the same
+///               lets it lack, with the same shapes, but for the rows of embeddings where the request
+///               lets them differ; floating types may differ (the upcast to float32 is exact), all
+///               others must be the same
 /// Errors: Error{input} that names model and tensor: missing, unexpected, other shape, other kind
 /// of type, nothing floating in the base, more than an exbibyte in all models together; or that
 /// names a filter which fits no tensor.

@@ -14,20 +14,29 @@ namespace mpimerge::plan {
 /// What happens to a tensor.
 enum class Role : std::uint8_t {
   merge,  ///< floating: takes part in the merge
-  copy,   ///< everything else, and what the job leaves out: the base's bytes
+  copy,   ///< everything else, and what the job leaves out: the base's values
 };
 
-/// One tensor of the output.
+/// One tensor of the output, or its first rows: where some model lacks the others, these follow as a
+/// tensor of their own, to be copied.
 struct Tensor {
   std::string name;
   std::vector<std::uint64_t> shape;
   base::Elements elements;
   base::Elements offset;  ///< of its first element in its group
   Role role = Role::merge;
+  bool is_rest = false;  ///< of the tensor before it, whose last rows it holds
+  /// The tensor that this one is again in all models, in Plan::tensors: it is merged alike, and
+  /// counts in nothing that is found out about the whole model.
+  std::uint64_t twin = kNone;
+
+  static constexpr std::uint64_t kNone = UINT64_MAX;
+  /// Local. Whether its elements are among Plan::merged.
+  [[nodiscard]] bool counts() const noexcept { return role == Role::merge && twin == kNone; }
 
   template <class Archive>
   void serialize(Archive& archive, unsigned /*version*/) {
-    archive& name& shape& elements& offset& role;
+    archive& name& shape& elements& offset& role& is_rest& twin;
   }
 };
 
@@ -53,6 +62,8 @@ enum class Origin : std::uint8_t {
   zeros,     ///< they all are 0
   ones,      ///< they all are 1
   low_rank,  ///< those that are read, and what an adapter adds (Source::low_ranks)
+  scaled,    ///< those that are read, times those of a vector (Source::scalings)
+  mosaic,    ///< those of several tensors (Source::mosaics)
 };
 
 /// Where a checkpoint holds a tensor.
@@ -98,16 +109,60 @@ struct LowRank {
   }
 };
 
+/// A tensor that an adapter multiplies by a vector, in float32.
+struct Scaling {
+  base::Dtype dtype = base::Dtype::f32;  ///< of the tensor in its file
+  Extent vector;                         ///< [rows], or [columns]
+  std::uint64_t rows = 0;                ///< of the tensor
+  std::uint64_t columns = 0;
+  bool by_column = false;
+
+  /// Local. What the vector takes in memory.
+  [[nodiscard]] base::Bytes memory() const {
+    return base::Bytes{(by_column ? columns : rows) * sizeof(float)};
+  }
+
+  template <class Archive>
+  void serialize(Archive& archive, unsigned /*version*/) {
+    archive& dtype& vector& rows& columns& by_column;
+  }
+};
+
+/// A tensor that consists of others, each times a number, in float32.
+struct Mosaic {
+  struct Part {
+    Extent extent;
+    std::uint64_t first = 0;  ///< of the tensor's rows, or columns where they stand side by side
+    std::uint64_t last = 0;   ///< the first behind it
+    float scale = 1;
+
+    template <class Archive>
+    void serialize(Archive& archive, unsigned /*version*/) {
+      archive& extent& first& last& scale;
+    }
+  };
+  std::vector<Part> parts;  ///< in order, without gaps
+  std::uint64_t columns = 0;
+  bool is_side_by_side = false;
+
+  template <class Archive>
+  void serialize(Archive& archive, unsigned /*version*/) {
+    archive& parts& columns& is_side_by_side;
+  }
+};
+
 /// One checkpoint to read.
 struct Source {
   std::string name;  ///< for messages and the summary, as the job spells it
   std::vector<std::string> files;
   std::vector<Extent> extents;                 ///< by tensor, in the order of Plan::tensors
   std::map<std::uint64_t, LowRank> low_ranks;  ///< by tensor: those of Origin::low_rank
+  std::map<std::uint64_t, Scaling> scalings;   ///< of Origin::scaled
+  std::map<std::uint64_t, Mosaic> mosaics;     ///< of Origin::mosaic
 
   template <class Archive>
   void serialize(Archive& archive, unsigned /*version*/) {
-    archive& name& files& extents& low_ranks;
+    archive& name& files& extents& low_ranks& scalings& mosaics;
   }
 };
 
@@ -165,12 +220,24 @@ struct Plan {
   }
 };
 
+/// Local. Tensors of the output.
+std::size_t output_tensors(const Plan& plan);
+
 /// A part of one tensor that lies in a chunk.
 struct Segment {
   std::size_t tensor = 0;       ///< in Plan::tensors
   base::ElementRange elements;  ///< of the tensor
   base::Elements chunk_offset;  ///< of its first element in the chunk
 };
+
+/// Elements of one part of a mosaic that lie together in its file.
+struct MosaicRead {
+  std::size_t part = 0;         ///< of Mosaic::parts
+  base::ElementRange elements;  ///< of the part
+};
+
+/// Local. What is read for a range of a mosaic's elements: of each part just those that lie there.
+std::vector<MosaicRead> mosaic_reads(const Mosaic& mosaic, base::ElementRange range);
 
 /// Local. The non-empty parts of tensors that make up `range` of `group`, in order. Their lengths
 /// add up to the range's.

@@ -16,6 +16,7 @@
 #include "mpimerge/base/log.hpp"
 #include "mpimerge/base/text.hpp"
 #include "mpimerge/base/timer.hpp"
+#include "mpimerge/checkpoint/adapter.hpp"
 #include "mpimerge/checkpoint/catalog.hpp"
 #include "mpimerge/comm/agree.hpp"
 #include "mpimerge/comm/object.hpp"
@@ -128,7 +129,8 @@ void warn_of_missing_config(const ConvertOptions& options, const Conversion& con
   if (is_hdf5_name(options.output)) return;
   std::error_code ignored;
   if (!conversion.companions.empty() &&
-      fs::exists(fs::path(conversion.companions) / output::kConfigFile, ignored))
+      (checkpoint::is_adapter(conversion.companions) ||
+       fs::exists(fs::path(conversion.companions) / output::kConfigFile, ignored)))
     return;
   base::log().warn(
       "{}: has no {} to copy; for transformers put that of the base model and its tokenizer into "
@@ -142,6 +144,10 @@ output::SafetensorsOptions directory_options(const ConvertOptions& options,
   directory.shard_size = options.shard_size;
   directory.overwrite = options.overwrite;
   if (!conversion.companions.empty()) directory.companions = conversion.companions;
+  if (!conversion.companions.empty() && checkpoint::is_adapter(conversion.companions)) {
+    directory.stem = output::kAdapterStem;
+    directory.shard_size = base::Bytes{UINT64_MAX};  // PEFT reads one file
+  }
   if (!conversion.card.empty()) directory.texts.emplace(output::kCardFile, conversion.card);
   return directory;
 }

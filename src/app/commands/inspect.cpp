@@ -10,6 +10,7 @@
 
 #include "mpimerge/base/dtype.hpp"
 #include "mpimerge/base/text.hpp"
+#include "mpimerge/checkpoint/adapter.hpp"
 #include "mpimerge/checkpoint/catalog.hpp"
 #include "mpimerge/comm/agree.hpp"
 
@@ -50,6 +51,12 @@ void note(std::vector<std::string>& notes, const Catalog& catalog, std::string_v
                               catalog.tensors.size(), base::printable(first->name)));
 }
 
+bool share_bytes(const Catalog& catalog, std::string_view name, std::string_view other) {
+  const auto a = std::ranges::find(catalog.tensors, name, &TensorInfo::name);
+  const auto b = std::ranges::find(catalog.tensors, other, &TensorInfo::name);
+  return a->file == b->file && a->offset == b->offset;
+}
+
 std::vector<std::string> oddities(const Catalog& catalog,
                                   const std::map<base::Dtype, Total>& totals) {
   std::vector<std::string> notes;
@@ -64,6 +71,16 @@ std::vector<std::string> oddities(const Catalog& catalog,
   note(notes, catalog, "control characters in the name", [](const TensorInfo& tensor) {
     return base::printable(tensor.name, tensor.name.size() + 1) != tensor.name;
   });
+  if (checkpoint::is_adapter(catalog.path)) {
+    notes.push_back(
+        "an adapter of PEFT: these are its own tensors; a merge applies it to its model");
+  }
+  for (const auto& [name, other] : catalog.tied) {
+    notes.push_back(
+        fmt::format("`{}` is `{}` again{}, so a merge counts it once", base::printable(name),
+                    base::printable(other),
+                    share_bytes(catalog, name, other) ? ": the same bytes" : ", by config.json"));
+  }
   const auto floating = std::count_if(
       totals.begin(), totals.end(), [](const auto& total) { return base::is_merged(total.first); });
   if (floating > 1) notes.push_back("several floating types in one checkpoint");
@@ -110,11 +127,9 @@ std::string as_json(const Catalog& catalog) {
                                              {"elements", total.elements.value()},
                                              {"bytes", total.bytes.value()}};
   }
-  const nlohmann::ordered_json all{{"path", catalog.path},
-                                   {"types", types},
-                                   {"tensors", tensors},
-                                   {"metadata", catalog.metadata},
-                                   {"notes", oddities(catalog, totals)}};
+  const nlohmann::ordered_json all{{"path", catalog.path}, {"types", types},
+                                   {"tensors", tensors},   {"metadata", catalog.metadata},
+                                   {"tied", catalog.tied}, {"notes", oddities(catalog, totals)}};
   return all.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }
 

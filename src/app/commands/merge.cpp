@@ -22,6 +22,7 @@
 #include "mpimerge/base/log.hpp"
 #include "mpimerge/base/text.hpp"
 #include "mpimerge/base/timer.hpp"
+#include "mpimerge/checkpoint/adapter.hpp"
 #include "mpimerge/comm/abort.hpp"
 #include "mpimerge/comm/agree.hpp"
 #include "mpimerge/comm/collectives.hpp"
@@ -36,6 +37,7 @@
 #include "mpimerge/output/model_files.hpp"
 #include "mpimerge/output/safetensors_writer.hpp"
 #include "mpimerge/plan/read_plan.hpp"
+#include "mpimerge/plan/ties.hpp"
 
 #include "app/commands/commands.hpp"
 #include "app/memory.hpp"
@@ -195,7 +197,10 @@ Work prepare(const MergeOptions& options, std::uint64_t ranks) {
   warn_of_other_rules(work.job);
   const Models models = open_models(work.job);
   work.plan = plan_merge(work.job, models, ranks, chunk_of(options, work.sweep));
+  for (const job::Job& point : work.sweep.points) check_weights(point, work.plan);
   work.metadata = models.front().metadata;
+  work.unties_head = plan::unties_head(models.front(), work.plan);
+  work.adapter_config = config_of_output(work.job);
   refuse_output_over_input(work.job.outputs, work.plan);
   const std::filesystem::path journal_file = journal_path(options, work.sweep.job.outputs);
   refuse_over_others(journal_file, "--journal", work);
@@ -343,28 +348,26 @@ void check_journal(const output::Journal& journal, const OutputLayout& file,
   }
 }
 
-// Whether it is a directory that PEFT wrote.
-bool is_adapter(const std::filesystem::path& model) {
-  std::error_code ignored;
-  return std::filesystem::exists(model / output::kAdapterConfigFile, ignored);
-}
-
 // What a directory holds beside the tensors: the base's companions, where it has a directory of its
 // own, and a model card.
-output::SafetensorsOptions directory_options(const MergeOptions& options, const job::Job& job,
-                                             const OutputLayout& layout, const std::string& path) {
+output::SafetensorsOptions directory_options(const MergeOptions& options, const Work& work,
+                                             const job::Job& job, const OutputLayout& layout,
+                                             const std::string& path) {
   output::SafetensorsOptions directory;
   directory.shard_size = options.shard_size;
   directory.overwrite = options.overwrite;
   std::error_code ignored;
   if (std::filesystem::is_directory(layout_path(job), ignored))
     directory.companions = layout_path(job);
-  if (is_adapter(layout_path(job))) {
+  if (checkpoint::is_adapter(layout_path(job))) {
     directory.stem = output::kAdapterStem;
     directory.shard_size = base::Bytes{UINT64_MAX};  // PEFT reads one file
   }
   directory.torch_dtype = output::torch_dtype(layout.layout);
   directory.layers = layers_of_output(job);
+  directory.unties_head = work.unties_head;
+  if (!work.adapter_config.empty())
+    directory.texts.emplace(output::kAdapterConfigFile, work.adapter_config);
   directory.texts.emplace(output::kCardFile, model_card(job, title_of(path)));
   return directory;
 }
@@ -372,7 +375,8 @@ output::SafetensorsOptions directory_options(const MergeOptions& options, const 
 void warn_of_missing_config(const job::Job& job) {
   const auto& outputs = job.outputs;
   std::error_code ignored;
-  if (std::all_of(outputs.begin(), outputs.end(), is_hdf5_name) || is_adapter(layout_path(job)) ||
+  if (std::all_of(outputs.begin(), outputs.end(), is_hdf5_name) ||
+      checkpoint::is_adapter(layout_path(job)) ||
       std::filesystem::exists(std::filesystem::path(layout_path(job)) / output::kConfigFile,
                               ignored))
     return;
@@ -383,15 +387,17 @@ void warn_of_missing_config(const job::Job& job) {
 // Collective. Where outputs cannot be gone on with, all begin anew and the journal's slabs are gone.
 // Those of a point stand together.
 std::vector<OutputWriter> open_outputs(const comm::Comm& comm, const MergeOptions& options,
-                                       const std::vector<job::Job>& points,
+                                       const Work& work, const std::vector<job::Job>& points,
                                        const OutputLayout& layout, output::Journal& journal) {
   std::vector<OutputWriter> writers;
   const auto open_all = [&](auto open) {
     for (const job::Job& job : points) {
       OutputLayout own = layout;
       own.layout.job = job.text;
-      for (const std::string& path : job.outputs)
-        writers.push_back(open(comm, path, own.layout, directory_options(options, job, own, path)));
+      for (const std::string& path : job.outputs) {
+        writers.push_back(
+            open(comm, path, own.layout, directory_options(options, work, job, own, path)));
+      }
     }
   };
   if (!journal.slabs.empty()) {
@@ -464,7 +470,7 @@ class MergeRun {
     const std::filesystem::path path = journal_path(options_, work_.sweep.job.outputs);
     comm::collectively(comm_, "journal", [&] { check_journal(journal_, file_, path.string()); });
     if (comm_.is_root()) warn_of_missing_config(work_.job);
-    writers_ = open_outputs(comm_, options_, work_.sweep.points, file_, journal_);
+    writers_ = open_outputs(comm_, options_, work_, work_.sweep.points, file_, journal_);
     if (restored_) restore(path);
     const std::vector<output::Slab> finished = journal_.slabs;
     journal_.runs.push_back(this_run(comm_));
@@ -500,7 +506,7 @@ class MergeRun {
     const plan::Plan& plan = work_.plan;
     base::log().info(
         "{} parameters in {} tensors, {} tasks, {} ranks, {} of memory for data per rank",
-        plan.merged.value(), plan.tensors.size(), work_.job.tasks.size(), comm_.ranks(),
+        plan.merged.value(), plan::output_tensors(plan), work_.job.tasks.size(), comm_.ranks(),
         base::human_bytes(reads_.budget));
     if (work_.sweep.is_sweep())
       base::log().info("{} merges of a sweep, from one reading", work_.sweep.points.size());

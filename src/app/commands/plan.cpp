@@ -101,7 +101,7 @@ std::string as_json(const Account& account) {
   nlohmann::ordered_json all{
       {"ranks", account.plan.ranks},
       {"parameters", account.plan.merged.value()},
-      {"tensors", account.plan.tensors.size()},
+      {"tensors", plan::output_tensors(account.plan)},
       {"tasks", account.job.tasks.size()},
       {"memory_budget_bytes", account.budget.bytes.value()},
       {"memory_budget_assumed", nullptr},
@@ -165,7 +165,7 @@ std::string smallest_line(const Account& account) {
 std::string as_table(const Account& account) {
   const Forecast& forecast = account.forecast;
   std::string text = fmt::format("merge      {} parameters in {} tensors, {} tasks, {} ranks\n",
-                                 account.plan.merged.value(), account.plan.tensors.size(),
+                                 account.plan.merged.value(), plan::output_tensors(account.plan),
                                  account.job.tasks.size(), account.plan.ranks);
   if (account.sweep.is_sweep()) {
     text += fmt::format("sweep      {} points: {}\n", account.sweep.points.size(),
@@ -230,6 +230,7 @@ int run_plan(const comm::Comm& comm, const PlanOptions& options) {
     const Models models = open_models(sweep.job);
     const base::Bytes chunk = chunk_of(options.merge, sweep);
     const plan::Plan laid_out = plan_merge(sweep.job, models, options.ranks, chunk);
+    for (const job::Job& point : sweep.points) check_weights(point, laid_out);
     const Forecast expected = forecast(sweep.points, laid_out, budget.bytes);
     const Account account{sweep.job,
                           sweep,
