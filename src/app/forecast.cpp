@@ -24,6 +24,8 @@ constexpr std::uint64_t kMebi = std::uint64_t{1} << 20;
 // rank to 32.1 at 4, with the buffer of the check.
 constexpr std::uint64_t kProcess = 28 * kMebi;
 constexpr std::uint64_t kCheckBuffer = 4 * kMebi;
+// A file more that is open for writing: 50 MB with 1 of 365 kB, 52 with 4, 59 with 16.
+constexpr std::uint64_t kOutput = 640 * kKibi;
 // What rank 0 keeps of making the file's skeleton: 46 MiB for 2,000 tensors, 90 to 105 for 8,000
 // and for 32,000, where HDF5's cache of metadata has its limit.
 constexpr std::uint64_t kSkeletonPerTensor = 23 * kKibi;
@@ -231,6 +233,8 @@ Forecast forecast(std::span<const job::Job> points, const plan::Plan& plan, base
   }
   sum.looks = passes.looks;
   sum.memory = process_memory(plan, sum, brackets, kept);
+  const std::uint64_t outputs = points.size() * std::max(points.front().outputs.size(), 1UL);
+  if (writes) sum.memory += base::Bytes{kOutput * (outputs - 1)};
   count_allreduces(points, plan, sum);
   sum.output_file = file_bytes(points.front(), plan);
   return sum;

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <sstream>
 #include <system_error>
+#include <tuple>
 #include <utility>
 
 #include <fmt/format.h>
@@ -128,13 +129,28 @@ void remove_journal(const path& path) {
   }
 }
 
+std::vector<output::Slab> slabs_of_point(const std::vector<output::Slab>& slabs, std::size_t point,
+                                         std::size_t datasets) {
+  std::vector<output::Slab> own;
+  for (output::Slab slab : slabs) {
+    if (slab.dataset / datasets != point) continue;
+    slab.dataset -= point * datasets;
+    own.push_back(slab);
+  }
+  std::sort(own.begin(), own.end(), [](const output::Slab& a, const output::Slab& b) {
+    return std::tie(a.dataset, a.range.begin) < std::tie(b.dataset, b.range.begin);
+  });
+  return own;
+}
+
 Recovery::Recovery(const comm::Comm& comm, std::filesystem::path path, double interval_seconds,
-                   output::Journal journal)
+                   output::Journal journal, std::size_t datasets)
     : comm_(comm),
       path_(std::move(path)),
       interval_(std::chrono::duration_cast<Clock::duration>(
           std::chrono::duration<double>(interval_seconds))),
-      journal_(std::move(journal)) {}
+      journal_(std::move(journal)),
+      datasets_(datasets) {}
 
 comm::Wish Recovery::wish() const {
   if (stop_signal() != 0) return comm::Wish::stop;
@@ -148,7 +164,14 @@ void Recovery::save(const merge::Merge* merge, std::vector<OutputWriter>& writer
     for (OutputWriter& writer : writers) writer.sync();
     const std::vector<std::uint64_t> numbers = merge->progress(comm_);
     std::vector<output::Slab> slabs;
-    for (OutputWriter& writer : writers) slabs = writer.take_new_slabs();  // all have the same
+    for (std::size_t number = 0; number < writers.size(); ++number) {
+      const std::size_t outputs =
+          writers.size() / merge->points();  // of a point: of the same bytes
+      std::vector<output::Slab> own = writers[number].take_new_slabs();
+      if (number % outputs != 0) continue;
+      for (output::Slab& slab : own) slab.dataset += number / outputs * datasets_;
+      slabs.insert(slabs.end(), own.begin(), own.end());
+    }
     static_assert(std::is_trivially_copyable_v<output::Slab>);
     const std::vector<char> all = comm::gather_bytes(
         comm_, {reinterpret_cast<const char*>(slabs.data()), slabs.size() * sizeof(output::Slab)});

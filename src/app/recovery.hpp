@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <optional>
@@ -36,14 +37,22 @@ std::optional<output::Journal> earlier_run(const MergeOptions& options,
 /// Errors: Error{output}.
 void remove_journal(const std::filesystem::path& path);
 
+/// Local. The slabs of a point of a sweep, in order. The points' outputs have unlike bytes, so that
+/// a journal has slabs of each: its datasets are those of the first point, then those of the second,
+/// and so on.
+/// @param datasets  of an output
+std::vector<output::Slab> slabs_of_point(const std::vector<output::Slab>& slabs, std::size_t point,
+                                         std::size_t datasets);
+
 /// Keeps the journal of a merge: what has come so far, for a run that goes on.
 class Recovery {
  public:
   /// Local. Keeps references to `comm` and, from `begin` on, to the others.
   /// @param path     empty: no journal is kept
-  /// @param journal  on rank 0: of this merge, with what earlier runs finished
+  /// @param journal   on rank 0: of this merge, with what earlier runs finished
+  /// @param datasets  of an output
   Recovery(const comm::Comm& comm, std::filesystem::path path, double interval_seconds,
-           output::Journal journal);
+           output::Journal journal, std::size_t datasets);
 
   /// Local. What this rank wishes: to stop after a signal; rank 0: to save when it is time.
   [[nodiscard]] comm::Wish wish() const;
@@ -81,6 +90,7 @@ class Recovery {
   std::filesystem::path path_;
   Clock::duration interval_;
   output::Journal journal_;
+  std::size_t datasets_;
   bool saved_ = false;
   Clock::time_point last_ = Clock::now();
 };

@@ -11,7 +11,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -336,16 +335,26 @@ MemoryUse memory_of_all(const comm::Comm& comm, const plan::ReadPlan& reads,
 }
 
 // Local; equal on all ranks.
-void check_journal(const output::Journal& journal, const OutputLayout& file,
+void check_journal(const output::Journal& journal, const OutputLayout& file, std::size_t points,
                    const std::string& path) {
   const auto& datasets = file.layout.datasets;
-  for (const output::Slab& slab : journal.slabs) {
-    if (slab.dataset < datasets.size() && slab.range.begin < slab.range.end &&
-        slab.range.end <= datasets[slab.dataset].elements)
-      continue;
-    throw base::Error(base::ErrorKind::output,
-                      fmt::format("{}: does not fit this merge; --overwrite begins it anew", path));
-  }
+  const auto fits = [&](const output::Slab& slab) {
+    return slab.dataset < points * datasets.size() && slab.range.begin < slab.range.end &&
+           slab.range.end <= datasets[slab.dataset % datasets.size()].elements;
+  };
+  bool is_sound = std::ranges::all_of(journal.slabs, fits);
+  // All outputs advance together.
+  const auto ranges_of = [&](std::size_t point) {
+    std::vector<std::pair<std::uint64_t, base::ElementRange>> ranges;
+    for (const output::Slab& slab : slabs_of_point(journal.slabs, point, datasets.size()))
+      ranges.emplace_back(slab.dataset, slab.range);
+    return ranges;
+  };
+  for (std::size_t point = 1; is_sound && point < points; ++point)
+    is_sound = ranges_of(point) == ranges_of(0);
+  if (is_sound) return;
+  throw base::Error(base::ErrorKind::output,
+                    fmt::format("{}: does not fit this merge; --overwrite begins it anew", path));
 }
 
 // What a directory holds beside the tensors: the base's companions, where it has a directory of its
@@ -414,11 +423,8 @@ std::vector<OutputWriter> open_outputs(const comm::Comm& comm, const MergeOption
   return writers;
 }
 
-// This rank's part of what earlier runs wrote, to read back at the end.
-std::vector<output::Slab> share_of(const comm::Comm& comm, std::vector<output::Slab> slabs) {
-  std::sort(slabs.begin(), slabs.end(), [](const output::Slab& a, const output::Slab& b) {
-    return std::tie(a.dataset, a.range.begin) < std::tie(b.dataset, b.range.begin);
-  });
+// This rank's part of what earlier runs wrote, in order, to read back at the end.
+std::vector<output::Slab> share_of(const comm::Comm& comm, const std::vector<output::Slab>& slabs) {
   const auto rank = static_cast<std::uint64_t>(comm.rank());
   const auto ranks = static_cast<std::uint64_t>(comm.ranks());
   const auto first = static_cast<std::ptrdiff_t>(slabs.size() * rank / ranks);
@@ -468,14 +474,16 @@ class MergeRun {
   int run() {
     watchdog_.feed("open");
     const std::filesystem::path path = journal_path(options_, work_.sweep.job.outputs);
-    comm::collectively(comm_, "journal", [&] { check_journal(journal_, file_, path.string()); });
+    comm::collectively(comm_, "journal", [&] {
+      check_journal(journal_, file_, work_.sweep.points.size(), path.string());
+    });
     if (comm_.is_root()) warn_of_missing_config(work_.job);
     writers_ = open_outputs(comm_, options_, work_, work_.sweep.points, file_, journal_);
     if (restored_) restore(path);
-    const std::vector<output::Slab> finished = journal_.slabs;
+    const std::vector<output::Slab> finished = slabs_of_point(journal_.slabs, 0, datasets());
     journal_.runs.push_back(this_run(comm_));
     if (!comm_.is_root()) journal_ = {};
-    recovery_.emplace(comm_, path, options_.checkpoint_interval, std::move(journal_));
+    recovery_.emplace(comm_, path, options_.checkpoint_interval, std::move(journal_), datasets());
     phases_.add("open", opening_.seconds(), base::Bytes{});
     say_what_comes(finished);
     try {
@@ -497,8 +505,10 @@ class MergeRun {
           base::ErrorKind::output,
           fmt::format("{}: does not fit this merge; --overwrite begins it anew", path.string()));
     });
-    const std::vector<output::Slab> mine = share_of(comm_, journal_.slabs);
-    for (OutputWriter& writer : writers_) writer.adopt(mine);
+    for (std::size_t number = 0; number < writers_.size(); ++number) {
+      const std::size_t point = number * work_.sweep.points.size() / writers_.size();
+      writers_[number].adopt(share_of(comm_, slabs_of_point(journal_.slabs, point, datasets())));
+    }
   }
 
   // Collective.
@@ -622,7 +632,8 @@ class MergeRun {
   // On all ranks, after the last save.
   int stopped() {
     if (comm_.is_root()) {
-      const auto written = static_cast<double>(bytes_of(recovery_->account().slabs, file_).value());
+      const auto written = static_cast<double>(
+          bytes_of(slabs_of_point(recovery_->account().slabs, 0, datasets()), file_).value());
       double all = 0;
       for (const output::Hdf5Dataset& dataset : file_.layout.datasets) {
         all += static_cast<double>(dataset.elements.value() *
@@ -639,6 +650,9 @@ class MergeRun {
     }
     return kStoppedEarly;
   }
+
+  // Of an output.
+  [[nodiscard]] std::size_t datasets() const { return file_.layout.datasets.size(); }
 
   [[nodiscard]] base::Bytes bytes_read() const { return store_.bytes_read() + rows_.bytes_read(); }
 
