@@ -322,6 +322,24 @@ Command parse_command_line(int argc, const char* const* argv) {
   convert_command.add_flag("--overwrite", convert.overwrite, "Replace an output that exists");
   add_verbosity(convert_command);
 
+  ReportOptions report;
+  CLI::App& report_command = *app.add_subcommand(
+      "report", "Make a page (HTML) of what a merge did, or of what one would do");
+  report_command
+      .add_option(
+          "PATH", report.path,
+          "Output of a merge: an HDF5 file or a directory; the JSON of --summary or of compare; or "
+          "a job file (.yaml), which is run for its statistics and writes no model")
+      ->required();
+  report_command
+      .add_option("-o,--output", report.page,
+                  "The page, a name that ends in .html; the numbers go to the same name with .json")
+      ->type_name("FILE")
+      ->required();
+  report_command.add_flag("--overwrite", report.overwrite, "Replace a page that exists");
+  add_work(report_command);
+  add_verbosity(report_command);
+
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
@@ -334,7 +352,7 @@ Command parse_command_line(int argc, const char* const* argv) {
     if (unknown_command) {
       throw base::Error(base::ErrorKind::usage,
                         fmt::format("{}: no such command; expected merge, perturb, plan, inspect, "
-                                    "verify, diff, compare or convert; "
+                                    "verify, diff, compare, convert or report; "
                                     "`mpimerge --help` shows more",
                                     base::printable(argv[1])));
     }
@@ -355,7 +373,8 @@ Command parse_command_line(int argc, const char* const* argv) {
     merge.job = "options of perturb";
     merge.job_text = perturb_job(perturbation);
   }
-  if (merge_command.parsed() || perturb_command.parsed() || plan_command.parsed()) {
+  if (merge_command.parsed() || perturb_command.parsed() || plan_command.parsed() ||
+      report_command.parsed()) {
     if (!memory.empty()) merge.memory = base::parse_bytes(memory);
     merge.chunk = std::min(base::parse_bytes(chunk), kLargestChunk);
     if (plan_command.parsed()) {
@@ -363,6 +382,9 @@ Command parse_command_line(int argc, const char* const* argv) {
       if (!bandwidth.empty()) plan.bandwidth = parse_rate(bandwidth);
       plan.merge = merge;
       command.what = plan;
+    } else if (report_command.parsed()) {
+      report.merge = merge;
+      command.what = report;
     } else {
       merge.shard_size = base::parse_bytes(shard_size);
       merge.again = command_to_resume(argc, argv);

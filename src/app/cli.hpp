@@ -71,6 +71,13 @@ struct ConvertOptions {
   bool overwrite = false;
 };
 
+struct ReportOptions {
+  std::string path;  ///< output of a merge, or the job of one that is run for its statistics
+  std::string page;  ///< HTML; JSON is put beside it
+  bool overwrite = false;
+  MergeOptions merge;  ///< how that job is run
+};
+
 /// Help or version: the text to print.
 struct Message {
   std::string text;
@@ -78,7 +85,7 @@ struct Message {
 
 struct Command {
   std::variant<Message, MergeOptions, PlanOptions, InspectOptions, VerifyOptions, DiffOptions,
-               CompareOptions, ConvertOptions>
+               CompareOptions, ConvertOptions, ReportOptions>
       what;
   base::Verbosity verbosity = base::Verbosity::normal;
   std::string log_directory{};  ///< for one log file per rank; empty: none

@@ -66,6 +66,10 @@ int run(const comm::Comm& world, int argc, char** argv) {
                [&](const ConvertOptions& options) {
                  std::signal(SIGPIPE, SIG_IGN);
                  return run_convert(world, options, command.verbosity);
+               },
+               [&](const ReportOptions& options) {
+                 std::signal(SIGPIPE, SIG_IGN);
+                 return run_report(world, options, command.verbosity);
                }},
       command.what);
 }

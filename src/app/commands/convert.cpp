@@ -36,6 +36,7 @@
 #include "app/phases.hpp"
 #include "app/progress.hpp"
 #include "app/standard_streams.hpp"
+#include "app/text_file.hpp"
 
 namespace mpimerge::app {
 namespace {
@@ -56,24 +57,6 @@ struct Conversion {
     archive& plan& metadata& job& summary& companions& card;
   }
 };
-
-// Nothing if there is no such file. What is there is read by people: a job, a summary, a README.
-std::string text_of(const fs::path& file) {
-  constexpr base::Bytes kLongest{std::uint64_t{64} << 20};
-  std::error_code ignored;
-  if (!fs::exists(file, ignored)) return {};
-  const base::FileDescriptor opened = base::open_for_reading(file);
-  const base::Bytes bytes = base::file_size(opened, file);
-  if (bytes > kLongest) {
-    throw base::Error(base::ErrorKind::input,
-                      fmt::format("{}: has {}; expected at most {}; remove it, or move it away",
-                                  base::printable_path(file), base::human_bytes(bytes),
-                                  base::human_bytes(kLongest)));
-  }
-  std::string text(bytes.value(), '\0');
-  base::read_exactly(opened, file, base::Bytes{}, std::as_writable_bytes(std::span(text)));
-  return text;
-}
 
 // A text file ends with one; the text itself does not.
 std::string without_last_newline(std::string text) {
@@ -128,9 +111,9 @@ Conversion prepare(const ConvertOptions& options, std::uint64_t ranks) {
   std::error_code ignored;
   if (fs::is_directory(options.input, ignored)) {
     const fs::path directory = options.input;
-    conversion.job = text_of(directory / output::kJobFile);
-    conversion.summary = without_last_newline(text_of(directory / output::kSummaryFile));
-    conversion.card = text_of(directory / output::kCardFile);
+    conversion.job = read_text_file(directory / output::kJobFile);
+    conversion.summary = without_last_newline(read_text_file(directory / output::kSummaryFile));
+    conversion.card = read_text_file(directory / output::kCardFile);
     conversion.companions = options.input;
   } else if (output::is_hdf5(options.input)) {
     const output::MergeRecord record = output::read_merge_record(options.input);
