@@ -409,7 +409,8 @@ class Builder {
   }
 
   // Where values come from that no file holds as they are.
-  Origin note_changes(const Catalog& catalog, const TensorInfo& tensor, Role role, Source& of) {
+  Origin note_changes(const Catalog& catalog, const TensorInfo& tensor, Role role,
+                      Source& of) const {
     const std::uint64_t number = plan_.tensors.size() - 1;
     const bool merges = role == Role::merge;
     if (const auto low_rank = low_rank_of(catalog, tensor)) {
