@@ -96,6 +96,15 @@ void ExactSum::store(std::span<std::int64_t, kNumbers> numbers) const noexcept {
   numbers[kDigits] = not_finite_;
 }
 
+bool ExactSum::is_stored(std::span<const std::int64_t, kNumbers> numbers) noexcept {
+  constexpr std::int64_t kMostOfLast = std::int64_t{1} << 62;
+  const std::int64_t last = numbers[kDigits - 1];
+  return std::ranges::all_of(numbers.first<kDigits - 1>(),
+                             [](std::int64_t digit) { return digit >= 0 && digit < kDigit; }) &&
+         last > -kMostOfLast && last < kMostOfLast && numbers[kDigits] >= 0 &&
+         numbers[kDigits] < kMostOfLast;
+}
+
 void ExactSum::load(std::span<const std::int64_t, kNumbers> numbers) noexcept {
   std::copy_n(numbers.begin(), kDigits, digits_.begin());
   not_finite_ = numbers[kDigits];

@@ -1,6 +1,7 @@
 #include "select/bracket_contents.hpp"
 
 #include <algorithm>
+#include <array>
 
 namespace mpimerge::select {
 namespace {
@@ -18,6 +19,7 @@ constexpr std::uint32_t kNoPage = 0xffffffffu;
 constexpr std::uint32_t kPagesPerPiece = 64;
 constexpr std::size_t kListElements = std::size_t{1} << 14;
 constexpr std::uint64_t kListBytes = kListElements * sizeof(std::uint32_t);
+constexpr std::size_t kWordsAtOnce = 4096;
 
 }  // namespace
 
@@ -44,6 +46,35 @@ void BracketContents::add(std::span<const std::uint32_t> magnitudes, std::uint64
   list(magnitudes, memory_left);
 }
 
+void BracketContents::add(std::uint32_t magnitude, std::uint64_t times,
+                          std::uint64_t& memory_left) {
+  constexpr std::size_t kCopies = 1024;
+  std::array<std::uint32_t, kCopies> copies{};
+  std::fill_n(copies.begin(), std::min<std::uint64_t>(times, kCopies), magnitude);
+  while (times > 0) {
+    if (!bins_.empty()) {
+      bins_[(magnitude - bracket_.low) >> bin_shift(bracket_)] += times;
+      return;
+    }
+    // As a rule there are few.
+    const auto some = std::span(copies).first(std::min<std::uint64_t>(times, kCopies));
+    add(some, memory_left);
+    times -= some.size();
+    if (stretches_.empty() || !bins_.empty()) continue;
+    std::uint32_t& counter_of = counter(stretches_[(magnitude - bracket_.low) >> kStretchBits],
+                                        (magnitude - bracket_.low) % kStretch);
+    const std::uint64_t sum = counter_of + times;
+    counter_of = static_cast<std::uint32_t>(sum);
+    carries_.insert(carries_.end(), sum >> 32, magnitude);
+    return;
+  }
+}
+
+void BracketContents::add_bins(std::span<const std::uint64_t> bins, std::uint64_t& memory_left) {
+  if (bins_.empty()) fall_back_to_bins(memory_left);
+  for (std::size_t bin = 0; bin < bins_.size(); ++bin) bins_[bin] += bins[bin];
+}
+
 void BracketContents::close(std::uint64_t& memory_left) {
   memory_left += stretches_.size() * sizeof(std::uint32_t);
   memory_left += pages_ * kPageBytes;
@@ -63,6 +94,28 @@ void BracketContents::count(const Bracket& bracket, std::span<std::uint64_t> cou
     if (magnitude >= bracket.low && magnitude < bracket.high)
       counts[(magnitude - bracket.low) >> shift] += times;
   });
+}
+
+void BracketContents::put(const Bracket& bracket, const base::PutWords& words) const {
+  std::vector<std::uint64_t> some;
+  const auto flush = [&] {
+    words(some);
+    some.clear();
+  };
+  each([&](std::uint32_t magnitude, std::uint64_t times) {
+    if (magnitude < bracket.low || magnitude >= bracket.high) return;
+    some.push_back(pack({magnitude, times}));
+    if (some.size() == kWordsAtOnce) flush();
+  });
+  if (!some.empty()) flush();
+}
+
+BracketContents::Entry BracketContents::unpack(std::uint64_t word) noexcept {
+  return {static_cast<std::uint32_t>(word % Bracket::kEnd), word / Bracket::kEnd};
+}
+
+std::uint64_t BracketContents::pack(const Entry& entry) noexcept {
+  return entry.times * Bracket::kEnd + entry.magnitude;
 }
 
 std::uint32_t& BracketContents::counter(std::uint32_t page, std::uint32_t index) {

@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "mpimerge/base/words.hpp"
 #include "mpimerge/kernel/bracket.hpp"
 
 namespace mpimerge::select {
@@ -29,6 +30,13 @@ class BracketContents {
   /// Local. Adds magnitudes, all of them inside.
   void add(std::span<const std::uint32_t> magnitudes, std::uint64_t& memory_left);
 
+  /// Local. Adds so many elements of one magnitude, which is inside.
+  void add(std::uint32_t magnitude, std::uint64_t times, std::uint64_t& memory_left);
+
+  /// Local. Adds elements of which only the bins are known: from now on all are known so.
+  /// @param bins  [kBins] of the bracket
+  void add_bins(std::span<const std::uint64_t> bins, std::uint64_t& memory_left);
+
   /// Local. Gives all memory back.
   void close(std::uint64_t& memory_left);
 
@@ -39,6 +47,20 @@ class BracketContents {
   /// `exact`, else the first itself.
   /// @param counts  [kBins]
   void count(const kernel::Bracket& bracket, std::span<std::uint64_t> counts) const;
+
+  /// Local. Only if `exact`: the magnitudes within `bracket`, and how often each occurs, as words that
+  /// `unpack` takes apart. A magnitude may come more than once.
+  void put(const kernel::Bracket& bracket, const base::PutWords& words) const;
+
+  /// A magnitude and how often it occurs.
+  struct Entry {
+    std::uint32_t magnitude;
+    std::uint64_t times;
+  };
+  /// Local. Any word is one entry; `times` is below kMostTimes.
+  static Entry unpack(std::uint64_t word) noexcept;
+  static std::uint64_t pack(const Entry& entry) noexcept;
+  static constexpr std::uint64_t kMostTimes = std::uint64_t{1} << 33;
 
  private:
   void list(std::span<const std::uint32_t> magnitudes, std::uint64_t& memory_left);

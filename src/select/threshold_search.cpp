@@ -35,6 +35,10 @@ struct ThresholdSearch::State {
   void fill(std::span<std::uint64_t> numbers) const;
   void take(std::span<const std::uint64_t> numbers);
   void end_round(std::uint64_t& memory_left);
+  void begin(std::uint64_t& memory_left);
+  void forget(std::uint64_t& memory_left);
+  void put_entries(const base::PutWords& words) const;
+  [[nodiscard]] bool take_own(const base::TakeWord& word, std::uint64_t& memory_left);
 };
 
 // This rank's counts: `above`, then the bins.
@@ -85,14 +89,74 @@ void ThresholdSearch::State::take(std::span<const std::uint64_t> numbers) {
   found = bracket.high - bracket.low == 1;
 }
 
+// Ready for the elements of this round.
+void ThresholdSearch::State::begin(std::uint64_t& memory_left) {
+  if (begun) return;
+  contents.open(bracket, memory_left);
+  atoms_of = bracket;
+  begun = true;
+}
+
+void ThresholdSearch::State::forget(std::uint64_t& memory_left) {
+  contents.close(memory_left);
+  atoms = {};
+  atoms_of = {};
+  holds = false;
+}
+
+// The elements within the bracket, atoms among them.
+void ThresholdSearch::State::put_entries(const base::PutWords& words) const {
+  contents.put(bracket, words);
+  for (std::size_t atom = 0; atom < atoms_of.atom_count; ++atom) {
+    const std::uint32_t magnitude = atoms_of.atoms[atom];
+    if (magnitude < bracket.low || magnitude >= bracket.high) continue;
+    for (std::uint64_t left = atoms[atom]; left > 0;) {
+      const std::uint64_t times = std::min(left, BracketContents::kMostTimes - 1);
+      const std::uint64_t word = BracketContents::pack({magnitude, times});
+      words({&word, 1});
+      left -= times;
+    }
+  }
+}
+
+bool ThresholdSearch::State::take_own(const base::TakeWord& word, std::uint64_t& memory_left) {
+  begin(memory_left);
+  const bool exact = word() != 0;
+  std::uint64_t left = elements;  // how many more there can be
+  const auto takes = [&](std::uint64_t count) {
+    const bool fits = count <= left;
+    if (fits) left -= count;
+    return fits;
+  };
+  const std::uint64_t more = word();
+  if (!takes(more)) return false;
+  above += more;
+  if (!exact) {
+    std::vector<std::uint64_t> bins(BracketContents::kBins);
+    const std::uint64_t last =
+        (bracket.high - 1 - bracket.low) >> BracketContents::bin_shift(bracket);
+    for (std::uint64_t bin = 0; bin < bins.size(); ++bin) {
+      bins[bin] = word();
+      if (!takes(bins[bin]) || (bin > last && bins[bin] > 0)) return false;
+    }
+    contents.add_bins(bins, memory_left);
+    return true;
+  }
+  for (std::uint64_t entries = word(); entries > 0; --entries) {
+    const BracketContents::Entry entry = BracketContents::unpack(word());
+    if (entry.magnitude < bracket.low || entry.magnitude >= bracket.high || !takes(entry.times))
+      return false;
+    contents.add(entry.magnitude, entry.times, memory_left);
+  }
+  return true;
+}
+
 // After `take`: forgets what the next round cannot use.
 void ThresholdSearch::State::end_round(std::uint64_t& memory_left) {
   above = 0;
   begun = false;
   if (holds && !found) return;
-  contents.close(memory_left);
-  atoms = {};
-  atoms_of = {};
+  forget(memory_left);
 }
 
 ThresholdSearch::ThresholdSearch(std::uint64_t elements,
@@ -144,11 +208,7 @@ void ThresholdSearch::add(std::size_t task, const BracketCount& count,
                           std::span<const std::uint32_t> list) {
   if (!wants(task)) return;
   State& state = states_[task];
-  if (!state.begun) {
-    state.contents.open(state.bracket, memory_left_);
-    state.atoms_of = state.bracket;
-    state.begun = true;
-  }
+  state.begin(memory_left_);
   state.above += count.above;
   for (std::size_t atom = 0; atom < state.atoms_of.atom_count; ++atom)
     state.atoms[atom] += count.atoms[atom];
@@ -175,6 +235,77 @@ void ThresholdSearch::advance(const comm::Comm& comm) {
     }
   }
   counts_ = {};
+}
+
+void ThresholdSearch::look_again() {
+  for (State& state : states_) {
+    if (!state.found) state.forget(memory_left_);
+  }
+}
+
+std::vector<std::uint64_t> ThresholdSearch::common() const {
+  std::vector<std::uint64_t> numbers;
+  for (const State& state : states_) {
+    const Bracket& bracket = state.bracket;
+    numbers.insert(numbers.end(), {state.position, bracket.low, bracket.high, bracket.atom_count});
+    numbers.insert(numbers.end(), bracket.atoms.begin(), bracket.atoms.end());
+    numbers.insert(numbers.end(), {state.certain ? 1u : 0u, state.found ? 1u : 0u});
+  }
+  return numbers;
+}
+
+bool ThresholdSearch::take_common(std::span<const std::uint64_t> numbers) {
+  constexpr std::size_t kOfTask = 6 + Bracket::kMostAtoms;
+  if (numbers.size() != states_.size() * kOfTask) return false;
+  for (State& state : states_) {
+    const auto of_task = numbers.first(kOfTask);
+    numbers = numbers.subspan(kOfTask);
+    const auto atoms = of_task.subspan(4, Bracket::kMostAtoms);
+    const std::uint64_t certain = of_task[kOfTask - 2];
+    const std::uint64_t found = of_task[kOfTask - 1];
+    const bool nothing = state.position == 0;
+    if (of_task[0] > state.elements || nothing != (of_task[0] == 0) || of_task[1] >= of_task[2] ||
+        of_task[2] > Bracket::kEnd || of_task[3] > Bracket::kMostAtoms || certain > 1 ||
+        found > 1 ||
+        std::any_of(atoms.begin(), atoms.end(), [](auto atom) { return atom >= Bracket::kEnd; }) ||
+        (nothing && found == 0) || (!nothing && found == 1 && of_task[2] - of_task[1] != 1))
+      return false;
+    state.position = of_task[0];
+    state.bracket.low = static_cast<std::uint32_t>(of_task[1]);
+    state.bracket.high = static_cast<std::uint32_t>(of_task[2]);
+    state.bracket.atom_count = of_task[3];
+    for (std::size_t atom = 0; atom < atoms.size(); ++atom)
+      state.bracket.atoms[atom] = static_cast<std::uint32_t>(atoms[atom]);
+    state.certain = certain == 1;
+    state.found = found == 1;
+  }
+  return true;
+}
+
+void ThresholdSearch::put_own(const base::PutWords& words) const {
+  for (const State& state : states_) {
+    if (state.found) continue;
+    const bool exact = state.contents.exact();
+    const std::array<std::uint64_t, 2> head{exact ? 1u : 0u, state.above};
+    words(head);
+    if (exact) {
+      std::uint64_t entries = 0;
+      state.put_entries([&](std::span<const std::uint64_t> some) { entries += some.size(); });
+      words({&entries, 1});
+      state.put_entries(words);
+    } else {
+      std::vector<std::uint64_t> numbers(kNumbers);
+      state.fill(numbers);
+      words(std::span(numbers).subspan(1));
+    }
+  }
+}
+
+bool ThresholdSearch::take_own(const base::TakeWord& word) {
+  for (State& state : states_) {
+    if (!state.found && !state.take_own(word, memory_left_)) return false;
+  }
+  return true;
 }
 
 std::vector<std::uint32_t> ThresholdSearch::thresholds() const {

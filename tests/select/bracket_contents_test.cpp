@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <numeric>
 #include <random>
+#include <span>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -124,6 +126,62 @@ TEST(BracketContents, BinsAreNoMoreThanTheyMayBe) {
     EXPECT_LT(last >> shift, BracketContents::kBins);
     EXPECT_TRUE(shift == 0 || last >> (shift - 1) >= BracketContents::kBins);
   }
+}
+
+TEST(BracketContents, ComesBackFromItsWordsInAnyForm) {
+  for (const Bracket& bracket : kBrackets) {
+    const Bracket part{bracket.low, bracket.low + (bracket.high - bracket.low + 1) / 2, {}, 0};
+    const auto list = magnitudes(bracket, 20'000, 64);
+    std::uint64_t left = kPlenty;
+    BracketContents contents;
+    contents.open(bracket, left);
+    contents.add(list, left);
+    for (const std::uint64_t memory : {kPlenty, std::uint64_t{100'000}, std::uint64_t{0}}) {
+      std::uint64_t left_there = memory;
+      BracketContents there;
+      there.open(part, left_there);
+      contents.put(part, [&](std::span<const std::uint64_t> words) {
+        for (const std::uint64_t word : words) {
+          const auto [magnitude, times] = BracketContents::unpack(word);
+          there.add(magnitude, times, left_there);
+        }
+      });
+      EXPECT_EQ(counted(there, part), counted_plainly(list, part));
+      there.close(left_there);
+      EXPECT_EQ(left_there, memory);
+    }
+  }
+}
+
+TEST(BracketContents, TakesMoreThan32BitsOfOneMagnitude) {
+  constexpr std::uint64_t kMany = BracketContents::kMostTimes - 1;
+  // In counters, with a carry; in bins, after what a list of the wide bracket has room for.
+  for (const Bracket& bracket : {kBrackets[1], kBrackets[4]}) {
+    std::uint64_t left = std::uint64_t{1} << 20;
+    BracketContents contents;
+    contents.open(bracket, left);
+    contents.add(bracket.low + 5, 3, left);
+    contents.add(bracket.low + 5, kMany, left);
+    contents.add(bracket.low + 5, kMany, left);
+    const auto counts = counted(contents, bracket);
+    EXPECT_EQ(std::accumulate(counts.begin(), counts.end(), std::uint64_t{0}), 3 + 2 * kMany);
+    const auto [magnitude, times] = BracketContents::unpack(BracketContents::pack({7, kMany}));
+    EXPECT_EQ(magnitude, 7u);
+    EXPECT_EQ(times, kMany);
+  }
+}
+
+TEST(BracketContents, TakesBinsOfOthers) {
+  std::uint64_t left = kPlenty;
+  BracketContents contents;
+  contents.open(kBrackets[2], left);
+  contents.add(kBrackets[2].low, 1, left);
+  std::vector<std::uint64_t> bins(BracketContents::kBins, 2);
+  contents.add_bins(bins, left);
+  contents.add(kBrackets[2].low, 1, left);
+  bins[0] += 2;
+  EXPECT_FALSE(contents.exact());
+  EXPECT_EQ(counted(contents, kBrackets[2]), bins);
 }
 
 }  // namespace

@@ -29,6 +29,8 @@ class ExactSum {
   static constexpr std::size_t kNumbers = kDigits + 1;
   void store(std::span<std::int64_t, kNumbers> numbers) const noexcept;
   void load(std::span<const std::int64_t, kNumbers> numbers) noexcept;
+  /// Local. Whether numbers from outside are such as `store` makes.
+  static bool is_stored(std::span<const std::int64_t, kNumbers> numbers) noexcept;
 
  private:
   void carry() noexcept;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "mpimerge/base/index.hpp"
+#include "mpimerge/base/words.hpp"
 #include "mpimerge/comm/comm.hpp"
 #include "mpimerge/kernel/bracket.hpp"
 
@@ -75,6 +76,25 @@ class ThresholdSearch {
 
   /// Collective over `comm`. Ends a round.
   void advance(const comm::Comm& comm);
+
+  /// Local. All that this rank holds from earlier rounds goes: it gives all its elements again, of
+  /// all tasks that are not found. For a rank that `needs_values` and reads all tasks together: what it
+  /// has added in a round is then the same for all of them.
+  void look_again();
+
+  /// Local. What all ranks know of a search that is under way, for one in another process.
+  [[nodiscard]] std::vector<std::uint64_t> common() const;
+  /// Local, on all ranks, of a new search for the same. Goes on where the other was.
+  /// @return false: these are no such numbers
+  [[nodiscard]] bool take_common(std::span<const std::uint64_t> numbers);
+
+  /// Local. What this rank alone knows: what it has added in this round, or holds of earlier ones.
+  void put_own(const base::PutWords& words) const;
+  /// Local, after `take_common`, before this round's `add`. Takes over what a rank knew: the elements
+  /// that it had seen are not given again. Any rank may take over several.
+  /// @return false: these are no such numbers
+  /// Errors: those of `word`.
+  [[nodiscard]] bool take_own(const base::TakeWord& word);
 
   /// Local. Bits of the threshold of each task, equal on all ranks; only when `done`.
   [[nodiscard]] std::vector<std::uint32_t> thresholds() const;
