@@ -164,6 +164,14 @@ Command parse_command_line(int argc, const char* const* argv) {
         ->capture_default_str();
   };
   std::string log_directory;
+  const auto add_watchdog = [](CLI::App& command, double& seconds) {
+    command
+        .add_option("--watchdog", seconds,
+                    "Seconds without progress after which a rank ends the job; 0: never")
+        ->type_name("SECONDS")
+        ->default_val(1800)
+        ->check(CLI::Range(0.0, 1e6));
+  };
   const auto add_run = [&](CLI::App& command) {
     command.add_option("--summary", merge.summary, "Write what was done as JSON")
         ->type_name("FILE");
@@ -182,12 +190,7 @@ Command parse_command_line(int argc, const char* const* argv) {
         ->type_name("SECONDS")
         ->default_val(60)
         ->check(CLI::Range(0.0, 1e6));
-    command
-        .add_option("--watchdog", merge.watchdog,
-                    "Seconds without progress after which a rank ends the job; 0: never")
-        ->type_name("SECONDS")
-        ->default_val(1800)
-        ->check(CLI::Range(0.0, 1e6));
+    add_watchdog(command, merge.watchdog);
     command
         .add_option("--log-dir", log_directory, "Also write the log of every rank, in a file each")
         ->type_name("DIR");
@@ -278,6 +281,7 @@ Command parse_command_line(int argc, const char* const* argv) {
   CLI::App& verify_command = *app.add_subcommand(
       "verify", "Prove that an output is as it was written, by the checksums in it");
   verify_command.add_option("PATH", verify.path, "HDF5 file or directory of mpimerge")->required();
+  add_watchdog(verify_command, verify.watchdog);
   add_verbosity(verify_command);
 
   DiffOptions diff;
@@ -291,6 +295,7 @@ Command parse_command_line(int argc, const char* const* argv) {
   const auto* atol =
       diff_command.add_option("--atol", diff.atol, "See --rtol; without both, bits must be equal")
           ->check(CLI::NonNegativeNumber);
+  add_watchdog(diff_command, diff.watchdog);
   add_verbosity(diff_command);
 
   ConvertOptions convert;
@@ -304,6 +309,7 @@ Command parse_command_line(int argc, const char* const* argv) {
       ->required();
   add_shard_size(convert_command);
   convert_command.add_flag("--overwrite", convert.overwrite, "Replace an output that exists");
+  add_watchdog(convert_command, convert.watchdog);
   add_verbosity(convert_command);
 
   try {

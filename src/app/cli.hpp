@@ -47,6 +47,7 @@ struct InspectOptions {
 
 struct VerifyOptions {
   std::string path;
+  double watchdog = 0;  ///< as in MergeOptions
 };
 
 struct DiffOptions {
@@ -55,6 +56,7 @@ struct DiffOptions {
   double rtol = 0;
   double atol = 0;
   bool by_value = false;  ///< a tolerance was given: values are compared, not bits
+  double watchdog = 0;    ///< as in MergeOptions
 };
 
 struct ConvertOptions {
@@ -62,6 +64,7 @@ struct ConvertOptions {
   std::string output;
   base::Bytes shard_size;  ///< of a directory: what each of its files holds at most
   bool overwrite = false;
+  double watchdog = 0;  ///< as in MergeOptions
 };
 
 /// Help or version: the text to print.

@@ -48,7 +48,7 @@ bool MergeRounds::run(Recovery& recovery, Watchdog& watchdog, const merge::Progr
       const comm::Wish wish = merge_round(part.group, chunk, recovery.wish());
       write_round(part.group, chunk.begin);
       progress(static_cast<double>(++done) / static_cast<double>(all));
-      if (wish != comm::Wish::go_on) recovery.save(&merge_, writers_);
+      if (wish != comm::Wish::go_on) recovery.save(merge_, writers_);
       if (wish == comm::Wish::stop) return false;
     }
   }

@@ -49,9 +49,9 @@ void OutputWriter::sync() {
   std::visit([](auto& writer) { writer.sync(); }, writer_);
 }
 
-std::optional<output::TransferMode> OutputWriter::close() {
-  if (auto* const hdf5 = std::get_if<output::Hdf5Writer>(&writer_)) return hdf5->close();
-  std::get<output::SafetensorsWriter>(writer_).close();
+std::optional<output::TransferMode> OutputWriter::close(const output::GoesOn& goes_on) {
+  if (auto* const hdf5 = std::get_if<output::Hdf5Writer>(&writer_)) return hdf5->close(goes_on);
+  std::get<output::SafetensorsWriter>(writer_).close(goes_on);
   return std::nullopt;
 }
 

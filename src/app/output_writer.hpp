@@ -42,8 +42,9 @@ class OutputWriter {
   void sync();
 
   /// Collective. Data complete, on the disk, and read back.
+  /// @param goes_on  called now and then
   /// @return how an HDF5 file was written; nothing for a directory
-  std::optional<output::TransferMode> close();
+  std::optional<output::TransferMode> close(const output::GoesOn& goes_on);
 
   /// Collective.
   void publish(const std::string& summary);

@@ -1,5 +1,6 @@
 #include "app/provenance.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
@@ -101,6 +102,22 @@ nlohmann::ordered_json provenance_json(const output::Journal& journal) {
                     {"hosts", run.hosts}});
   }
   return {{"program", "mpimerge " + journal.program}, {"inputs", inputs}, {"runs", runs}};
+}
+
+bool made_by_this_merge(const std::string& summary, const output::Journal& journal) {
+  using Json = nlohmann::ordered_json;
+  if (journal.runs.empty()) return false;
+  const Json expected = provenance_json(journal);
+  const Json found = Json::parse(summary, nullptr, false);
+  const auto value = [](const Json& json, const char* key) {
+    return json.is_object() ? json.value(key, Json()) : Json();
+  };
+  const Json told = value(found, "provenance");
+  const Json runs = value(told, "runs");
+  if (!runs.is_array() || runs.empty() || value(told, "inputs") != expected["inputs"]) return false;
+  return std::ranges::all_of(std::array{"started", "ranks", "hosts"}, [&](const char* key) {
+    return value(runs[0], key) == expected["runs"][0][key];
+  });
 }
 
 }  // namespace mpimerge::app

@@ -29,4 +29,8 @@ output::Run this_run(const comm::Comm& comm);
 /// Local. Where a result comes from: program, inputs, and every run that worked on it.
 nlohmann::ordered_json provenance_json(const output::Journal& journal);
 
+/// Local. Whether a result's summary (JSON text) tells that the merge of this journal made it, in one
+/// of its runs or in one that went on from it.
+bool made_by_this_merge(const std::string& summary, const output::Journal& journal);
+
 }  // namespace mpimerge::app

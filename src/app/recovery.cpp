@@ -12,6 +12,7 @@
 #include "mpimerge/base/log.hpp"
 #include "mpimerge/base/text.hpp"
 #include "mpimerge/comm/collectives.hpp"
+#include "mpimerge/output/pass_file.hpp"
 
 #include "app/provenance.hpp"
 #include "app/stop.hpp"
@@ -117,21 +118,52 @@ std::optional<output::Journal> earlier_run(const MergeOptions& options, const pa
   return journal;
 }
 
-void remove_journal(const path& path) {
+void remove_journal(const path& journal, const path& pass) {
+  output::remove_pass_file(pass);
   std::error_code failed;
-  std::filesystem::remove(path, failed);
+  std::filesystem::remove(journal, failed);
   if (failed) {
     throw base::Error(
         base::ErrorKind::output,
         fmt::format("{}: cannot be removed: {}; the outputs are complete, it is not needed",
-                    path.string(), failed.message()));
+                    journal.string(), failed.message()));
   }
 }
 
-Recovery::Recovery(const comm::Comm& comm, std::filesystem::path path, double interval_seconds,
-                   output::Journal journal)
+path pass_path(const std::vector<std::string>& outputs) {
+  if (outputs.empty()) return {};
+  return path(outputs.front()) += ".pass";
+}
+
+void warn_of_damaged_pass(const path& path) {
+  base::log().warn("{}: is damaged; the inputs are looked at from the beginning", path.string());
+}
+
+std::vector<std::byte> earlier_pass(const path& path, std::uint64_t merge, bool is_kept) {
+  if (path.empty()) return {};
+  std::error_code failed;
+  const auto status = std::filesystem::symlink_status(path, failed);
+  if (status.type() != std::filesystem::file_type::not_found) {
+    if (!output::is_pass_file(path)) {
+      throw base::Error(base::ErrorKind::output,
+                        fmt::format("{}: is in the way: a merge saves there what it has seen of "
+                                    "its inputs; remove it, or choose another output",
+                                    path.string()));
+    }
+    const auto head = is_kept ? output::read_pass_head(path) : std::nullopt;
+    if (head && head->merge == merge) return output::encode(*head);
+    if (is_kept) warn_of_damaged_pass(path);
+  }
+  output::remove_pass_file(path);
+  return {};
+}
+
+Recovery::Recovery(const comm::Comm& comm, std::filesystem::path path, std::filesystem::path pass,
+                   std::uint64_t merge, double interval_seconds, output::Journal journal)
     : comm_(comm),
       path_(std::move(path)),
+      pass_(std::move(pass)),
+      merge_(merge),
       interval_(std::chrono::duration_cast<Clock::duration>(
           std::chrono::duration<double>(interval_seconds))),
       journal_(std::move(journal)) {}
@@ -142,29 +174,38 @@ comm::Wish Recovery::wish() const {
   return is_time ? comm::Wish::save : comm::Wish::go_on;
 }
 
-void Recovery::save(const merge::Merge* merge, std::vector<OutputWriter>& writers) {
+void Recovery::save_pass(const merge::Merge& merge) {
   if (path_.empty()) return;
-  if (merge != nullptr) {
-    for (OutputWriter& writer : writers) writer.sync();
-    const std::vector<std::uint64_t> numbers = merge->progress(comm_);
-    std::vector<output::Slab> slabs;
-    for (OutputWriter& writer : writers) slabs = writer.take_new_slabs();  // all have the same
-    static_assert(std::is_trivially_copyable_v<output::Slab>);
-    const std::vector<char> all = comm::gather_bytes(
-        comm_, {reinterpret_cast<const char*>(slabs.data()), slabs.size() * sizeof(output::Slab)});
-    if (comm_.is_root()) {
-      const std::size_t before = journal_.slabs.size();
-      journal_.slabs.resize(before + all.size() / sizeof(output::Slab));
-      if (!all.empty()) std::memcpy(journal_.slabs.data() + before, all.data(), all.size());
-      journal_.method = numbers;
-    }
-  }
+  output::write_pass(comm_, pass_, merge_, merge.pass_state(comm_),
+                     [&](const base::PutWords& words) { merge.put_own(words); });
   comm::collectively(comm_, "journal", [&] {
     if (comm_.is_root()) output::write_journal(path_, account());
   });
-  if (merge != nullptr) {
-    for (OutputWriter& writer : writers) writer.keep();
+  saved_ = true;
+  last_ = Clock::now();
+}
+
+void Recovery::save(const merge::Merge& merge, std::vector<OutputWriter>& writers) {
+  if (path_.empty()) return;
+  for (OutputWriter& writer : writers) writer.sync();
+  const std::vector<std::uint64_t> numbers = merge.progress(comm_);
+  std::vector<output::Slab> slabs;
+  for (OutputWriter& writer : writers) slabs = writer.take_new_slabs();  // all have the same
+  static_assert(std::is_trivially_copyable_v<output::Slab>);
+  const std::vector<char> all = comm::gather_bytes(
+      comm_, {reinterpret_cast<const char*>(slabs.data()), slabs.size() * sizeof(output::Slab)});
+  if (comm_.is_root()) {
+    const std::size_t before = journal_.slabs.size();
+    journal_.slabs.resize(before + all.size() / sizeof(output::Slab));
+    if (!all.empty()) std::memcpy(journal_.slabs.data() + before, all.data(), all.size());
+    journal_.method = numbers;
   }
+  comm::collectively(comm_, "journal", [&] {
+    if (!comm_.is_root()) return;
+    output::write_journal(path_, account());
+    output::remove_pass_file(pass_);  // the journal says all that it could
+  });
+  for (OutputWriter& writer : writers) writer.keep();
   saved_ = true;
   last_ = Clock::now();
 }

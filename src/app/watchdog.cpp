@@ -17,7 +17,8 @@ constexpr int kTicks = 20;
 
 }  // namespace
 
-Watchdog::Watchdog(std::string rank, double seconds) : rank_(std::move(rank)), limit_(seconds) {
+Watchdog::Watchdog(std::string rank, double seconds, std::string_view remedy)
+    : rank_(std::move(rank)), remedy_(remedy), limit_(seconds) {
   if (seconds <= 0) return;
   // Signals stay with the threads that had them before.
   sigset_t all;
@@ -59,8 +60,8 @@ void Watchdog::end_process() const {
   const std::string round = round_ > 0 ? fmt::format(", round {}", round_) : "";
   const std::string line = fmt::format(
       "mpimerge: error: [{}] no progress for {:g} s in phase {}{}; another rank or its host may be "
-      "gone; --resume goes on from the journal\n",
-      rank_, limit_.count(), phase_, round);
+      "gone; {}\n",
+      rank_, limit_.count(), phase_, round, remedy_);
   // Neither stdio nor the log, whose locks a hanging thread may hold; and no wait for a launcher that
   // does not read any more.
   pollfd stream{STDERR_FILENO, POLLOUT, 0};

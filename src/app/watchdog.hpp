@@ -10,6 +10,9 @@
 
 namespace mpimerge::app {
 
+/// The remedy where a command keeps nothing to go on from.
+inline constexpr std::string_view kRunAgain = "run it again";
+
 /// Ends this process with exit code 70 when its work does not go on: another rank or its host may be
 /// gone, and no MPI call ever returns to tell. The launcher then ends the ranks that are left.
 ///
@@ -20,7 +23,8 @@ class Watchdog {
   /// Local. Starts to watch.
   /// @param rank     who this is, for the line that it prints: "rank 12/512 node7"
   /// @param seconds  without `feed` until the end; 0: never
-  Watchdog(std::string rank, double seconds);
+  /// @param remedy   the end of that line: what the user can do then
+  Watchdog(std::string rank, double seconds, std::string_view remedy);
   /// Local. Stops to watch.
   ~Watchdog();
   Watchdog(const Watchdog&) = delete;
@@ -36,6 +40,7 @@ class Watchdog {
   [[noreturn]] void end_process() const;
 
   const std::string rank_;
+  const std::string remedy_;
   const std::chrono::duration<double> limit_;
   std::mutex mutex_;  // of all below
   std::condition_variable wake_;

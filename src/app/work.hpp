@@ -18,12 +18,14 @@ struct Work {
   job::Job job;
   plan::Plan plan;
   std::map<std::string, std::string> metadata;  ///< of the base
-  bool finished = false;                        ///< an earlier run had done all of it
+  std::vector<std::string> unfinished;          ///< outputs that no earlier run has finished
   std::vector<std::byte> journal;               ///< output::encode of this merge's, or that run's
+  std::uint64_t merge = 0;                      ///< checksum of the program's version, job, inputs
+  std::vector<std::byte> pass;  ///< output::encode of the look that it was stopped in
 
   template <class Archive>
   void serialize(Archive& archive, unsigned /*version*/) {
-    archive& job& plan& metadata& finished& journal;
+    archive& job& plan& metadata& unfinished& journal& merge& pass;
   }
 };
 

@@ -3,13 +3,11 @@
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <map>
+#include <optional>
 #include <utility>
 
-#include "mpimerge/comm/agree.hpp"
 #include "mpimerge/comm/collectives.hpp"
 #include "mpimerge/kernel/convert.hpp"
-#include "mpimerge/merge/ties.hpp"
 #include "mpimerge/plan/build.hpp"
 
 #include "merge/shard_parts.hpp"
@@ -101,39 +99,56 @@ std::vector<Step> MethodMerge::steps(const plan::Traffic& traffic) {
   for (std::size_t pass = 0; pass < passes.size(); ++pass) {
     if (passes[pass].kind == Pass::Kind::model_trim) {
       list.push_back({"sample", traffic.sample,
-                      [this](const comm::Comm& comm, const Progress&, const AskWish&) {
+                      [this](const comm::Comm& comm, const Progress&, const RunPart&) {
                         trim_ = std::make_unique<TiesMerge>(plan_, reads_, job_, store_);
                         trim_->sample(comm);
                         return true;
                       }});
     }
     const base::Bytes expected{traffic.select.value() / passes.size()};
-    list.push_back({name_of(passes[pass].kind), expected,
-                    [this, pass, kind = passes[pass].kind](
-                        const comm::Comm& comm, const Progress& progress, const AskWish& wish) {
-                      switch (kind) {
-                        case Pass::Kind::sums: return look_for_sums(comm, pass, progress, wish);
-                        case Pass::Kind::model_sums:
-                          return look_for_model_sums(comm, pass, progress, wish);
-                        case Pass::Kind::ranks: return look_for_ranks(comm, pass, progress, wish);
-                        case Pass::Kind::model_trim:
-                          return trim_over_model(comm, pass, progress, wish);
-                      }
-                      return true;
-                    }});
+    list.push_back(
+        {name_of(passes[pass].kind), expected,
+         [this, pass](const comm::Comm& comm, const Progress& progress, const RunPart& part) {
+           pass_ = pass;
+           if (!look(comm, progress, part)) return false;
+           forget_pass();
+           return true;
+         }});
   }
   return list;
 }
 
-// Collective. Visits what this rank's shard has of the tensors that have sums in a pass; false:
+// Collective. The pass in hand; false: stopped.
+bool MethodMerge::look(const comm::Comm& comm, const Progress& progress, const RunPart& part) {
+  switch (method_->passes()[pass_].kind) {
+    case Pass::Kind::sums: return look_for_sums(comm, progress, part);
+    case Pass::Kind::model_sums: return look_for_model_sums(comm, progress, part);
+    case Pass::Kind::model_trim: return trim_over_model(comm, progress, part);
+    case Pass::Kind::ranks: break;
+  }
+  const MethodParts parts{plan_, reads_, sources_, store_, rows_, *method_, tensors_, tiles_};
+  return TensorRanks(parts, pass_, seen_before_, seen_).run(comm, progress, part);
+}
+
+void MethodMerge::forget_pass() {
+  ++pass_;
+  seen_before_ = {};
+  seen_ = {};
+  shared_.clear();
+  sums_.clear();
+  own_sums_.clear();
+  model_sums_.clear();
+  trim_.reset();
+}
+
+// Collective. Visits what this rank's shard has of the tensors that have sums in the pass; false:
 // stopped.
 template <class Visit>
-bool MethodMerge::each_stretch(const comm::Comm& comm, std::size_t pass, const Progress& progress,
-                               const AskWish& wish, Visit visit) {
-  const ShardParts parts(plan_, reads_, store_.rank());
-  const auto is_wanted = [&](const plan::Segment& part) {
-    return plan_.tensors[part.tensor].role == plan::Role::merge &&
-           method_->sums(pass, tensors_.tensor(part.tensor)) > 0;
+bool MethodMerge::each_stretch(const Progress& progress, const RunPart& part, Visit visit) {
+  const ShardParts parts(plan_, reads_, store_.rank(), seen_before_);
+  const auto is_wanted = [&](const plan::Segment& segment) {
+    return plan_.tensors[segment.tensor].role == plan::Role::merge &&
+           method_->sums(pass_, tensors_.tensor(segment.tensor)) > 0;
   };
   std::size_t number = 0;
   for (const std::size_t end : parts.ends) {
@@ -141,100 +156,228 @@ bool MethodMerge::each_stretch(const comm::Comm& comm, std::size_t pass, const P
       for (; number < end; ++number) {
         progress(static_cast<double>(number + 1) / static_cast<double>(parts.blocks.size()));
         const plan::Block& next = parts.blocks[number];
+        seen_.add(next.group, next.range);
         if (std::ranges::none_of(plan::segments(plan_, next.group, next.range), is_wanted))
           continue;
         if (number + kReadAhead < parts.blocks.size())
           store_.read_ahead(parts.blocks[number + kReadAhead]);
         const BlockData& block = store_.load(next);
-        for (const Stretch& stretch : tiles_.stretches(block)) visit(block, stretch);
+        for (const Stretch& stretch : tiles_.stretches(block, seen_before_)) visit(block, stretch);
       }
     };
-    if (comm::collectively(comm, "measure", look, wish()) == comm::Wish::stop) return false;
+    if (!part(look)) return false;
   }
   return true;
 }
 
-void MethodMerge::add_tile(std::size_t pass, const BlockData& block, const Stretch& stretch,
+void MethodMerge::add_tile(const BlockData& block, const Stretch& stretch,
                            std::span<ExactSum> into) {
   const method::Tensor& of = tensors_.tensor(stretch.tensor);
   const method::Tile& tile = tiles_.tile(block, stretch, tensors_.models());
   const std::uint64_t unit = plan::unit_elements(plan_.groups[block.group].elements.value());
   method::Sums sums(into, tile, unit, plan_.tensors[stretch.tensor].offset.value() + tile.first);
-  method_->add(pass, of, tile, sums);
+  method_->add(pass_, of, tile, sums);
 }
 
-bool MethodMerge::look_for_sums(const comm::Comm& comm, std::size_t pass, const Progress& progress,
-                                const AskWish& wish) {
-  std::vector<std::pair<std::size_t, TensorSums>> parts;  // of tensors that other ranks share
-  TensorSums own;
+bool MethodMerge::look_for_sums(const comm::Comm& comm, const Progress& progress,
+                                const RunPart& part) {
   const auto values_of = [](const TensorSums& sums) {
     std::vector<double> values;
     for (const ExactSum& sum : sums) values.push_back(sum.value());
     return values;
   };
   const auto visit = [&](const BlockData& block, const Stretch& stretch) {
-    const std::size_t sums = method_->sums(pass, tensors_.tensor(stretch.tensor));
+    const std::size_t sums = method_->sums(pass_, tensors_.tensor(stretch.tensor));
     if (sums == 0) return;
-    if (tensors_.crosses(stretch.tensor)) {
-      if (parts.empty() || parts.back().first != stretch.tensor)
-        parts.emplace_back(stretch.tensor, TensorSums(sums));
-      return add_tile(pass, block, stretch, parts.back().second);
-    }
-    if (stretch.own.begin == base::Elements{}) own.assign(sums, {});
-    add_tile(pass, block, stretch, own);
-    if (stretch.own.end == plan_.tensors[stretch.tensor].elements)
-      tensors_.learn(pass, stretch.tensor, values_of(own));
+    const bool is_own = !tensors_.crosses(stretch.tensor) && !shared_.contains(stretch.tensor);
+    TensorSums& of_tensor = (is_own ? own_sums_ : sums_)[stretch.tensor];
+    of_tensor.resize(sums);
+    add_tile(block, stretch, of_tensor);
+    if (!is_own || stretch.own.end != plan_.tensors[stretch.tensor].elements) return;
+    tensors_.learn(pass_, stretch.tensor, values_of(of_tensor));
+    own_sums_.clear();
   };
-  if (!each_stretch(comm, pass, progress, wish, visit)) return false;
-  put_together(comm, pass, parts);
+  if (!each_stretch(progress, part, visit)) return false;
+  put_together(comm);
   return true;
 }
 
-// Collective. The sums of tensors that several ranks have a part of.
-void MethodMerge::put_together(const comm::Comm& comm, std::size_t pass,
-                               std::vector<std::pair<std::size_t, TensorSums>>& parts) {
-  std::vector<std::size_t> shared;
+// Collective. The sums of tensors that several ranks have a part of, or had in the run before.
+void MethodMerge::put_together(const comm::Comm& comm) {
   for (std::size_t number = 0; number < plan_.tensors.size(); ++number) {
-    if (plan_.tensors[number].role == plan::Role::merge && tensors_.crosses(number))
-      shared.push_back(number);
-  }
-  auto mine = parts.begin();
-  for (const std::size_t number : shared) {
-    const std::size_t count = method_->sums(pass, tensors_.tensor(number));
+    if (plan_.tensors[number].role != plan::Role::merge) continue;
+    const bool crosses = tensors_.crosses(number);
+    const auto begun = shared_.find(number);
+    // What the run before has seen all of, and has no sums of in hand, is known.
+    if (begun == shared_.end() &&
+        (!crosses || seen_before_.covers(tensors_.group(number), tensors_.place(number))))
+      continue;
+    const std::size_t count =
+        begun != shared_.end() ? begun->second : method_->sums(pass_, tensors_.tensor(number));
     if (count == 0) continue;
-    const bool is_mine = mine != parts.end() && mine->first == number;
-    const TensorSums none(is_mine ? 0 : count);
-    tensors_.learn(pass, number, add_up(comm, is_mine ? mine->second : none));
-    if (is_mine) ++mine;
+    TensorSums& mine = sums_[number];
+    mine.resize(count);
+    const std::vector<double> values = add_up(comm, mine);
+    if (crosses || is_mine(number)) tensors_.learn(pass_, number, values);
   }
 }
 
-bool MethodMerge::look_for_model_sums(const comm::Comm& comm, std::size_t pass,
-                                      const Progress& progress, const AskWish& wish) {
-  TensorSums sums;
+bool MethodMerge::look_for_model_sums(const comm::Comm& comm, const Progress& progress,
+                                      const RunPart& part) {
   const auto visit = [&](const BlockData& block, const Stretch& stretch) {
-    const std::size_t count = method_->sums(pass, tensors_.tensor(stretch.tensor));
+    const std::size_t count = method_->sums(pass_, tensors_.tensor(stretch.tensor));
     if (count == 0) return;
-    sums.resize(std::max(sums.size(), count));
-    add_tile(pass, block, stretch, std::span(sums).first(count));
+    model_sums_.resize(std::max(model_sums_.size(), count));
+    add_tile(block, stretch, std::span(model_sums_).first(count));
   };
-  if (!each_stretch(comm, pass, progress, wish, visit)) return false;
-  const auto count =
-      static_cast<std::size_t>(comm::all_reduce_max(comm, static_cast<std::uint64_t>(sums.size())));
-  sums.resize(count);
-  tensors_.learn_of_model(pass, add_up(comm, sums));
+  if (!each_stretch(progress, part, visit)) return false;
+  const auto count = static_cast<std::size_t>(
+      comm::all_reduce_max(comm, static_cast<std::uint64_t>(model_sums_.size())));
+  model_sums_.resize(count);
+  tensors_.learn_of_model(pass_, add_up(comm, model_sums_));
   return true;
 }
 
-bool MethodMerge::trim_over_model(const comm::Comm& comm, std::size_t pass,
-                                  const Progress& progress, const AskWish& wish) {
-  if (!trim_->select(comm, progress, wish)) return false;
+bool MethodMerge::trim_over_model(const comm::Comm& comm, const Progress& progress,
+                                  const RunPart& part) {
+  if (!trim_->select(comm, progress, part)) return false;
   trims_.assign(trim_->trims().begin(), trim_->trims().end());
-  trim_.reset();
   std::vector<double> thresholds;
   for (const TaskTrim& trim : trims_) thresholds.push_back(magnitude_of(trim.threshold_bits));
-  tensors_.learn_of_model(pass, thresholds);
+  tensors_.learn_of_model(pass_, thresholds);
   return true;
+}
+
+// Whether a tensor begins in this rank's shard.
+bool MethodMerge::is_mine(std::size_t number) const {
+  const base::ElementRange shard = plan_.shards(tensors_.group(number)).shard(store_.rank());
+  const base::Elements first = plan_.tensors[number].offset;
+  return shard.begin <= first && first < shard.end;
+}
+
+// Where a pass stands among the steps: each trim over the model has one more, for its sample.
+std::uint64_t MethodMerge::step_of(std::size_t pass) const {
+  const std::vector<Pass> passes = method_->passes();
+  const auto end = passes.begin() + static_cast<std::ptrdiff_t>(pass) + 1;
+  return pass + static_cast<std::uint64_t>(std::count_if(passes.begin(), end, [](const Pass& each) {
+           return each.kind == Pass::Kind::model_trim;
+         }));
+}
+
+// The numbers of `progress`, after how many they are; the tensors whose sums are begun, and how many
+// sums each has, after how many tensors they are; those of a trim over the model.
+plan::PassState MethodMerge::pass_state(const comm::Comm& comm) const {
+  plan::PassState state;
+  state.step = step_of(pass_);
+  const std::vector<std::uint64_t> known = progress(comm);
+  state.numbers = {known.size()};
+  state.numbers.insert(state.numbers.end(), known.begin(), known.end());
+  std::vector<std::uint64_t> sums(plan_.tensors.size());
+  for (const auto& [number, count] : shared_) sums[number] = count;
+  for (const auto* list : {&sums_, &own_sums_}) {
+    for (const auto& [number, of_tensor] : *list) sums[number] = of_tensor.size();
+  }
+  comm::all_reduce_max(comm, std::span<std::uint64_t>(sums));
+  const auto begun = static_cast<std::uint64_t>(
+      std::ranges::count_if(sums, [](std::uint64_t count) { return count > 0; }));
+  state.numbers.push_back(begun);
+  for (std::size_t number = 0; number < sums.size(); ++number) {
+    if (sums[number] > 0) state.numbers.insert(state.numbers.end(), {number, sums[number]});
+  }
+  state.looked_at = seen_before_;
+  state.looked_at.add(seen_);
+  if (trim_ != nullptr) {
+    const plan::PassState of_trim = trim_->pass_state(comm);
+    state.numbers.insert(state.numbers.end(), of_trim.numbers.begin(), of_trim.numbers.end());
+    state.looked_at = of_trim.looked_at;
+  }
+  return state;
+}
+
+// The sums of tensors, after how many tensors there are; the model's sums, after how many.
+void MethodMerge::put_own(const base::PutWords& words) const {
+  if (trim_ != nullptr) return trim_->put_own(words);
+  const auto put = [&](std::uint64_t word) { words({&word, 1}); };
+  const auto put_sums = [&](const TensorSums& sums) {
+    put(sums.size());
+    for (const ExactSum& sum : sums) {
+      std::array<std::int64_t, ExactSum::kNumbers> numbers{};
+      sum.store(numbers);
+      for (const std::int64_t number : numbers) put(static_cast<std::uint64_t>(number));
+    }
+  };
+  put(sums_.size() + own_sums_.size());
+  for (const auto* list : {&sums_, &own_sums_}) {
+    for (const auto& [number, of_tensor] : *list) {
+      put(number);
+      put_sums(of_tensor);
+    }
+  }
+  put_sums(model_sums_);
+}
+
+bool MethodMerge::take_up(const plan::PassState& state) {
+  const std::vector<Pass> passes = method_->passes();
+  std::span<const std::uint64_t> numbers(state.numbers);
+  // Takes so many lists of `size` numbers from the front, after their number; nothing: there are not.
+  const auto take = [&](std::size_t size) -> std::optional<std::span<const std::uint64_t>> {
+    if (numbers.empty() || numbers[0] > (numbers.size() - 1) / size) return std::nullopt;
+    const auto list = numbers.subspan(1, numbers[0] * size);
+    numbers = numbers.subspan(1 + list.size());
+    return list;
+  };
+  const auto known = take(1);
+  const auto begun = take(2);
+  std::size_t pass = 0;
+  while (pass < passes.size() && step_of(pass) != state.step) ++pass;
+  if (pass == passes.size() || !state.looked_at.fits(plan_) || !known || !begun ||
+      !restore({known->begin(), known->end()}, false))
+    return false;
+  for (std::size_t each = 0; each < begun->size(); each += 2) {
+    const std::uint64_t number = (*begun)[each];
+    if (passes[pass].kind != Pass::Kind::sums || number >= plan_.tensors.size() ||
+        plan_.tensors[number].role != plan::Role::merge ||
+        (*begun)[each + 1] != method_->sums(pass, tensors_.tensor(number)))
+      return false;
+    shared_[number] = (*begun)[each + 1];
+  }
+  // A rank knows what is its own, and what all know: else the others' older facts would stand beside
+  // the owner's newer ones.
+  for (std::size_t number = 0; number < plan_.tensors.size(); ++number) {
+    if (plan_.tensors[number].role == plan::Role::merge && !tensors_.crosses(number) &&
+        !is_mine(number))
+      tensors_.forget(number);
+  }
+  pass_ = pass;
+  seen_before_ = state.looked_at;
+  if (passes[pass_].kind != Pass::Kind::model_trim) return numbers.empty();
+  trim_ = std::make_unique<TiesMerge>(plan_, reads_, job_, store_);
+  return trim_->take_up(
+      {TiesMerge::kSelectStep, {numbers.begin(), numbers.end()}, state.looked_at});
+}
+
+bool MethodMerge::take_own(const base::TakeWord& word) {
+  if (trim_ != nullptr) return trim_->take_own(word);
+  const auto take_sums = [&](TensorSums& sums) {
+    const std::uint64_t count = word();
+    for (std::uint64_t sum = 0; sum < count; ++sum) {
+      std::array<std::int64_t, ExactSum::kNumbers> numbers{};
+      for (std::int64_t& number : numbers) number = static_cast<std::int64_t>(word());
+      if (!ExactSum::is_stored(numbers)) return false;
+      ExactSum more;
+      more.load(numbers);
+      if (sum == sums.size()) sums.emplace_back();
+      sums[sum].add(more);
+    }
+    return true;
+  };
+  for (std::uint64_t tensors = word(); tensors > 0; --tensors) {
+    const auto begun = shared_.find(word());
+    if (begun == shared_.end() || !take_sums(sums_[begun->first]) ||
+        sums_[begun->first].size() != begun->second)
+      return false;
+  }
+  return take_sums(model_sums_);
 }
 
 void MethodMerge::merge_chunk(std::size_t group, base::ElementRange chunk,
@@ -294,12 +437,6 @@ bool MethodMerge::restore(const std::vector<std::uint64_t>& progress, bool /*cou
                     static_cast<std::uint32_t>(progress[next++]), 0};
   }
   return true;
-}
-
-bool MethodMerge::look_for_ranks(const comm::Comm& comm, std::size_t pass, const Progress& progress,
-                                 const AskWish& wish) {
-  const MethodParts parts{plan_, reads_, sources_, store_, rows_, *method_, tensors_, tiles_};
-  return TensorRanks(parts, pass).run(comm, progress, wish);
 }
 
 }  // namespace mpimerge::merge

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -42,6 +43,10 @@ class MethodMerge final : public Merge {
   [[nodiscard]] std::vector<Step> steps(const plan::Traffic& traffic) override;
   [[nodiscard]] std::vector<std::uint64_t> progress(const comm::Comm& comm) const override;
   [[nodiscard]] bool restore(const std::vector<std::uint64_t>& progress, bool counts) override;
+  [[nodiscard]] plan::PassState pass_state(const comm::Comm& comm) const override;
+  void put_own(const base::PutWords& words) const override;
+  [[nodiscard]] bool take_up(const plan::PassState& state) override;
+  [[nodiscard]] bool take_own(const base::TakeWord& word) override;
   void merge_chunk(std::size_t group, base::ElementRange chunk, std::span<std::byte> out) override;
   [[nodiscard]] bool settle(const comm::Comm& comm) override;
   [[nodiscard]] std::span<const TaskTrim> trims(std::size_t /*point*/ = 0) const override {
@@ -51,21 +56,17 @@ class MethodMerge final : public Merge {
  private:
   using TensorSums = std::vector<method::ExactSum>;
 
-  bool look_for_sums(const comm::Comm& comm, std::size_t pass, const Progress& progress,
-                     const AskWish& wish);
-  bool look_for_model_sums(const comm::Comm& comm, std::size_t pass, const Progress& progress,
-                           const AskWish& wish);
-  bool look_for_ranks(const comm::Comm& comm, std::size_t pass, const Progress& progress,
-                      const AskWish& wish);
-  bool trim_over_model(const comm::Comm& comm, std::size_t pass, const Progress& progress,
-                       const AskWish& wish);
+  bool look(const comm::Comm& comm, const Progress& progress, const RunPart& part);
+  bool look_for_sums(const comm::Comm& comm, const Progress& progress, const RunPart& part);
+  bool look_for_model_sums(const comm::Comm& comm, const Progress& progress, const RunPart& part);
+  bool trim_over_model(const comm::Comm& comm, const Progress& progress, const RunPart& part);
   template <class Visit>
-  bool each_stretch(const comm::Comm& comm, std::size_t pass, const Progress& progress,
-                    const AskWish& wish, Visit visit);
-  void add_tile(std::size_t pass, const BlockData& block, const Stretch& stretch,
-                std::span<method::ExactSum> sums);
-  void put_together(const comm::Comm& comm, std::size_t pass,
-                    std::vector<std::pair<std::size_t, TensorSums>>& parts);
+  bool each_stretch(const Progress& progress, const RunPart& part, Visit visit);
+  void add_tile(const BlockData& block, const Stretch& stretch, std::span<method::ExactSum> sums);
+  void put_together(const comm::Comm& comm);
+  void forget_pass();
+  [[nodiscard]] bool is_mine(std::size_t tensor) const;
+  [[nodiscard]] std::uint64_t step_of(std::size_t pass) const;
 
   const plan::Plan& plan_;
   const plan::ReadPlan& reads_;
@@ -77,10 +78,19 @@ class MethodMerge final : public Merge {
   std::unique_ptr<method::Method> method_;
   MethodTensors tensors_;
   Tiles tiles_;
-  std::unique_ptr<TiesMerge>
-      trim_;  // between the sample and the selection of a trim over the model
   std::vector<TaskTrim> trims_;
   std::vector<float> merged_;
+
+  // The pass in hand.
+  std::size_t pass_ = 0;
+  plan::Coverage seen_before_;  // by a run before this one
+  plan::Coverage seen_;         // by this rank
+  // Of tensors whose sums the run before has begun: how many.
+  std::map<std::size_t, std::size_t> shared_;
+  std::map<std::size_t, TensorSums> sums_;  // of tensors that other ranks have a part of, or had
+  std::map<std::size_t, TensorSums> own_sums_;  // of the tensor in hand that is this rank's alone
+  TensorSums model_sums_;
+  std::unique_ptr<TiesMerge> trim_;  // from its sample on
 };
 
 }  // namespace mpimerge::merge

@@ -66,14 +66,22 @@ std::span<double> MethodTensors::facts_of(std::size_t tensor) {
                                    first_fact_[tensor + 1] - first_fact_[tensor]);
 }
 
-bool MethodTensors::crosses(std::size_t number) const {
-  const plan::Tensor& of_plan = plan_.tensors[number];
-  if (of_plan.elements == base::Elements{}) return false;
+std::size_t MethodTensors::group(std::size_t number) const {
   std::size_t group = 0;
   while (plan_.groups[group].last_tensor <= number) ++group;
-  const plan::ShardMap shards = plan_.shards(group);
-  return shards.owner(of_plan.offset) !=
-         shards.owner(of_plan.offset + of_plan.elements - base::Elements{1});
+  return group;
+}
+
+base::ElementRange MethodTensors::place(std::size_t number) const {
+  const plan::Tensor& tensor = plan_.tensors[number];
+  return {tensor.offset, tensor.offset + tensor.elements};
+}
+
+bool MethodTensors::crosses(std::size_t number) const {
+  const base::ElementRange range = place(number);
+  if (range.empty()) return false;
+  const plan::ShardMap shards = plan_.shards(group(number));
+  return shards.owner(range.begin) != shards.owner(range.end - base::Elements{1});
 }
 
 void MethodTensors::learn(std::size_t pass, std::size_t number, std::span<const double> found) {

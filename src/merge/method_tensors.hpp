@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <span>
 #include <vector>
@@ -25,12 +26,19 @@ class MethodTensors {
   /// The models that have the tensor of the last call.
   [[nodiscard]] const std::vector<std::size_t>& models() const { return models_; }
 
+  /// The group of a tensor, and where in the group it lies.
+  [[nodiscard]] std::size_t group(std::size_t number) const;
+  [[nodiscard]] base::ElementRange place(std::size_t number) const;
+
   /// Whether more than one rank has elements of a tensor.
   [[nodiscard]] bool crosses(std::size_t number) const;
 
   /// Shows the method what a pass found of a tensor; of the whole model.
   void learn(std::size_t pass, std::size_t number, std::span<const double> found);
   void learn_of_model(std::size_t pass, std::span<const double> found);
+
+  /// Forgets what is known of a tensor.
+  void forget(std::size_t number) { std::ranges::fill(facts_of(number), 0.0); }
 
   /// What is known of all tensors, one after another, and of the model: for the journal.
   [[nodiscard]] std::span<double> facts() { return facts_; }

@@ -26,12 +26,12 @@ std::vector<Step> PointByPoint::steps(const plan::Traffic& traffic) {
     Step step{each.front().name, {}, {}};
     for (const Step& part : each) step.expected += part.expected;
     step.run = [parts = std::move(each)](const comm::Comm& comm, const Progress& progress,
-                                         const AskWish& wish) {
+                                         const RunPart& part) {
       for (std::size_t number = 0; number < parts.size(); ++number) {
         const auto all = static_cast<double>(parts.size());
         const auto done = static_cast<double>(number);
         const auto share = [&](double of_part) { progress((done + of_part) / all); };
-        if (!parts[number].run(comm, share, wish)) return false;
+        if (!parts[number].run(comm, share, part)) return false;
       }
       return true;
     };
@@ -88,5 +88,14 @@ bool PointByPoint::restore(const std::vector<std::uint64_t>& progress, bool coun
   }
   return left.empty();
 }
+
+// Some merges may be a step ahead of others: their looks begin anew.
+plan::PassState PointByPoint::pass_state(const comm::Comm& /*comm*/) const { return {}; }
+
+void PointByPoint::put_own(const base::PutWords& /*words*/) const {}
+
+bool PointByPoint::take_up(const plan::PassState& state) { return state == plan::PassState{}; }
+
+bool PointByPoint::take_own(const base::TakeWord& /*word*/) { return true; }
 
 }  // namespace mpimerge::merge

@@ -23,6 +23,11 @@ class PointByPoint final : public Merge {
   [[nodiscard]] std::vector<Step> steps(const plan::Traffic& traffic) override;
   [[nodiscard]] std::vector<std::uint64_t> progress(const comm::Comm& comm) const override;
   [[nodiscard]] bool restore(const std::vector<std::uint64_t>& progress, bool counts) override;
+  /// Nothing: the steps of one that is gone on with begin anew.
+  [[nodiscard]] plan::PassState pass_state(const comm::Comm& comm) const override;
+  void put_own(const base::PutWords& words) const override;
+  [[nodiscard]] bool take_up(const plan::PassState& state) override;
+  [[nodiscard]] bool take_own(const base::TakeWord& word) override;
   void merge_chunk(std::size_t group, base::ElementRange chunk, std::span<std::byte> out) override;
   [[nodiscard]] bool settle(const comm::Comm& comm) override;
 

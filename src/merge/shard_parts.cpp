@@ -7,13 +7,15 @@ constexpr std::uint64_t kRoundsPerPart = 4;
 
 }  // namespace
 
-ShardParts::ShardParts(const plan::Plan& plan, const plan::ReadPlan& reads, std::uint64_t rank) {
+ShardParts::ShardParts(const plan::Plan& plan, const plan::ReadPlan& reads, std::uint64_t rank,
+                       const plan::Coverage& seen) {
   std::uint64_t rounds = 0;
   for (std::size_t group = 0; group < plan.groups.size(); ++group) {
     if (!plan.merges(group)) continue;
     for (std::uint64_t round = 0; round < plan.rounds(group); ++round) {
-      const auto part = plan::blocks(reads, group, plan.chunk(group, rank, round));
-      blocks.insert(blocks.end(), part.begin(), part.end());
+      for (const plan::Block& block : plan::blocks(reads, group, plan.chunk(group, rank, round))) {
+        if (!seen.covers(group, block.range)) blocks.push_back(block);
+      }
       if (++rounds % kRoundsPerPart == 0) ends.push_back(blocks.size());
     }
   }

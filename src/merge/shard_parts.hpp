@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "mpimerge/plan/coverage.hpp"
 #include "mpimerge/plan/plan.hpp"
 #include "mpimerge/plan/read_plan.hpp"
 
@@ -19,7 +20,9 @@ struct ShardParts {
   std::vector<std::size_t> ends;  ///< of the parts, in `blocks`; some parts may be empty
 
   /// Local.
-  ShardParts(const plan::Plan& plan, const plan::ReadPlan& reads, std::uint64_t rank);
+  /// @param seen  blocks that lie in it are left out
+  ShardParts(const plan::Plan& plan, const plan::ReadPlan& reads, std::uint64_t rank,
+             const plan::Coverage& seen);
   /// Local. How many parts every rank has.
   [[nodiscard]] static std::uint64_t count(const plan::Plan& plan);
 };

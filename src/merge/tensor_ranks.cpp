@@ -51,23 +51,28 @@ std::vector<base::ElementRange> sample_places(const plan::Plan& plan, std::size_
   return list;
 }
 
-TensorRanks::TensorRanks(const MethodParts& parts, std::size_t pass)
-    : parts_(parts), pass_(pass), shard_(parts.plan, parts.reads, parts.store.rank()) {}
+TensorRanks::TensorRanks(const MethodParts& parts, std::size_t pass, const plan::Coverage& known,
+                         plan::Coverage& seen)
+    : parts_(parts),
+      pass_(pass),
+      known_(known),
+      seen_(seen),
+      shard_(parts.plan, parts.reads, parts.store.rank(), {}) {}
 
-bool TensorRanks::run(const comm::Comm& comm, const Progress& progress, const AskWish& wish) {
+bool TensorRanks::run(const comm::Comm& comm, const Progress& progress, const RunPart& part) {
   list_tensors();
-  if (!rank_shared(comm, wish)) return false;
+  if (!rank_shared(comm, part)) return false;
   comm::Comm alone = comm.split(comm.rank());
   const std::size_t parts = shard_.ends.size();
-  for (std::size_t part = 0; part < parts; ++part) {
+  for (std::size_t each = 0; each < parts; ++each) {
     const auto rank = [&] {
-      const std::size_t end = own_.size() * (part + 1) / parts;
-      for (std::size_t number = own_.size() * part / parts; number < end; ++number) {
+      const std::size_t end = own_.size() * (each + 1) / parts;
+      for (std::size_t number = own_.size() * each / parts; number < end; ++number) {
         rank_own(alone, own_[number]);
         progress(static_cast<double>(number + 1) / static_cast<double>(own_.size()));
       }
     };
-    if (comm::collectively(comm, "select", rank, wish()) == comm::Wish::stop) {
+    if (!part(rank)) {
       alone.close();
       return false;
     }
@@ -83,7 +88,9 @@ void TensorRanks::list_tensors() {
     for (std::uint64_t number = plan.groups[group].first_tensor;
          number < plan.groups[group].last_tensor; ++number) {
       const plan::Tensor& tensor = plan.tensors[number];
-      if (tensor.role != plan::Role::merge || tensor.elements == base::Elements{}) continue;
+      if (tensor.role != plan::Role::merge || tensor.elements == base::Elements{} ||
+          known_.covers(group, parts_.tensors.place(number)))
+        continue;
       std::vector<Rank> ranks = parts_.method.ranks(pass_, parts_.tensors.tensor(number));
       if (!looks_for_any(ranks)) continue;
       if (parts_.tensors.crosses(number)) {
@@ -99,12 +106,9 @@ void TensorRanks::list_tensors() {
 
 // The part of a tensor that lies in this rank's shard, in the group.
 std::pair<std::size_t, base::ElementRange> TensorRanks::part_of(std::size_t number) const {
-  const plan::Plan& plan = parts_.plan;
-  std::size_t group = 0;
-  while (plan.groups[group].last_tensor <= number) ++group;
-  const plan::Tensor& tensor = plan.tensors[number];
-  const base::ElementRange all{tensor.offset, tensor.offset + tensor.elements};
-  return {group, base::intersect(all, plan.shards(group).shard(parts_.store.rank()))};
+  const std::size_t group = parts_.tensors.group(number);
+  return {group, base::intersect(parts_.tensors.place(number),
+                                 parts_.plan.shards(group).shard(parts_.store.rank()))};
 }
 
 // Counts, in list_, what is asked of a stretch: of the tile in hand, if it is made already.
@@ -221,7 +225,7 @@ void TensorRanks::learn(std::size_t number, std::span<const std::uint32_t> bits)
 }
 
 // Collective.
-bool TensorRanks::rank_shared(const comm::Comm& comm, const AskWish& wish) {
+bool TensorRanks::rank_shared(const comm::Comm& comm, const RunPart& part) {
   std::vector<std::uint64_t> elements;
   std::vector<std::uint64_t> positions;
   for (const Shared& each : shared_) {
@@ -236,12 +240,15 @@ bool TensorRanks::rank_shared(const comm::Comm& comm, const AskWish& wish) {
     const auto look_at_all = [&] {
       for (const Shared& each : shared_) look(each.tensor, each.ranks, each.first, search);
     };
-    if (comm::collectively(comm, "select", look_at_all, wish()) == comm::Wish::stop) return false;
+    if (!part(look_at_all)) return false;
     search.advance(comm);
   }
   const std::vector<std::uint32_t> bits = search.thresholds();
-  for (const Shared& each : shared_)
+  for (const Shared& each : shared_) {
     learn(each.tensor, std::span(bits).subspan(each.first, each.ranks.size()));
+    const auto [group, range] = part_of(each.tensor);
+    seen_.add(group, range);
+  }
   return true;
 }
 
@@ -257,6 +264,7 @@ void TensorRanks::rank_own(const comm::Comm& alone, std::size_t number) {
     search.advance(alone);
   }
   learn(number, search.thresholds());
+  seen_.add(parts_.tensors.group(number), parts_.tensors.place(number));
 }
 
 }  // namespace mpimerge::merge

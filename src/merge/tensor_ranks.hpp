@@ -49,14 +49,17 @@ struct MethodParts {
 /// a sample brackets it, one look counts, and the few elements inside decide.
 class TensorRanks {
  public:
-  /// Local.
-  TensorRanks(const MethodParts& parts, std::size_t pass);
+  /// Local. Keeps references to all but the number.
+  /// @param known  tensors that lie in it need not be looked at
+  /// @param seen   grows by the tensors that are done
+  TensorRanks(const MethodParts& parts, std::size_t pass, const plan::Coverage& known,
+              plan::Coverage& seen);
 
   /// Collective over `comm`. Tells the method what was found, for each tensor that it asked for.
   /// Cost: one look at this rank's tensors, seldom more; Allreduces of what TIES needs for a task,
   /// for each statistic of tensors that several ranks share: at most two a rank.
   /// @return false: some rank wished to stop
-  [[nodiscard]] bool run(const comm::Comm& comm, const Progress& progress, const AskWish& wish);
+  [[nodiscard]] bool run(const comm::Comm& comm, const Progress& progress, const RunPart& part);
 
  private:
   using Rank = method::Method::Rank;
@@ -78,11 +81,13 @@ class TensorRanks {
   void narrow(const comm::Comm& comm, std::size_t number, const std::vector<Rank>& ranks,
               std::size_t first, select::ThresholdSearch& search);
   void learn(std::size_t number, std::span<const std::uint32_t> bits);
-  bool rank_shared(const comm::Comm& comm, const AskWish& wish);
+  bool rank_shared(const comm::Comm& comm, const RunPart& part);
   void rank_own(const comm::Comm& alone, std::size_t number);
 
   MethodParts parts_;
   std::size_t pass_;
+  const plan::Coverage& known_;
+  plan::Coverage& seen_;
   ShardParts shard_;
   std::vector<std::size_t> own_;
   std::vector<Shared> shared_;

@@ -26,6 +26,7 @@ namespace {
 // base of a tile, widened, stays in the first-level cache.
 constexpr std::size_t kTile = 8192;
 constexpr std::uint32_t kInfinityBits = 0x7f800000u;
+constexpr std::uint64_t kLargestMagnitude = 0x7fffffffu;
 constexpr std::size_t kCounts = 6;  // of kernel::TiesCounts
 
 kernel::Disjoint disjoint_of(method::Aggregate aggregate) {
@@ -153,18 +154,18 @@ void TiesMerge::add_point(const job::Job& job) {
 
 std::vector<Step> TiesMerge::steps(const plan::Traffic& traffic) {
   return {{"sample", traffic.sample - traffic.guess,
-           [this](const comm::Comm& comm, const Progress&, const AskWish&) {
+           [this](const comm::Comm& comm, const Progress&, const RunPart&) {
              sample(comm);
              return true;
            }},
           {"guess", traffic.guess,
-           [this](const comm::Comm& comm, const Progress&, const AskWish&) {
+           [this](const comm::Comm& comm, const Progress&, const RunPart&) {
              guess_sign(comm);
              return true;
            }},
           {"select", traffic.select,
-           [this](const comm::Comm& comm, const Progress& progress, const AskWish& wish) {
-             return select(comm, progress, wish);
+           [this](const comm::Comm& comm, const Progress& progress, const RunPart& part) {
+             return select(comm, progress, part);
            }}};
 }
 
@@ -192,7 +193,7 @@ std::vector<std::uint32_t> TiesMerge::sample_brackets(const comm::Comm& comm,
   comm::collectively(comm, "sample", [&] {
     for (const plan::Block& block : blocks) {
       const BlockData& data = store_.peek(block, first_task, last_task);
-      each_tile(data, [&](const Tile& tile) {
+      each_tile(data, data.range, [&](const Tile& tile) {
         for (std::size_t task = first_task; task < last_task; ++task) {
           // Everything is inside the widest bracket.
           const kernel::BracketCount all = count_bracket(data, tile, task, kernel::Bracket{});
@@ -216,13 +217,13 @@ std::vector<std::uint32_t> TiesMerge::sample_brackets(const comm::Comm& comm,
   return thresholds;
 }
 
-bool TiesMerge::select(const comm::Comm& comm, const Progress& progress, const AskWish& wish) {
-  for (Election& election : elections_) election.signs = 0;
+bool TiesMerge::select(const comm::Comm& comm, const Progress& progress, const RunPart& part) {
   while (check_values_ || !search_.done()) {
-    if (!look_at_shard(comm, progress, wish)) return false;
+    if (!look_at_shard(progress, part)) return false;
     check_values_ = false;
     settle_guesses(comm);
     search_.advance(comm);
+    look_again(comm);
   }
   const std::vector<std::uint32_t> thresholds = search_.thresholds();
   take_thresholds(thresholds);
@@ -253,9 +254,8 @@ void TiesMerge::take_thresholds(std::span<const std::uint32_t> bits) {
 }
 
 // Collective. Shows the selection every value of the shard, if it asks for any; false: stopped.
-bool TiesMerge::look_at_shard(const comm::Comm& comm, const Progress& progress,
-                              const AskWish& wish) {
-  const ShardParts parts(plan_, reads_, store_.rank());
+bool TiesMerge::look_at_shard(const Progress& progress, const RunPart& part) {
+  const ShardParts parts(plan_, reads_, store_.rank(), seen_before_);
   const std::vector<plan::Block>& blocks = parts.blocks;
   std::size_t number = 0;
   for (const std::size_t end : parts.ends) {
@@ -264,13 +264,26 @@ bool TiesMerge::look_at_shard(const comm::Comm& comm, const Progress& progress,
       for (; number < end; ++number) {
         if (number + kReadAhead < blocks.size()) store_.read_ahead(blocks[number + kReadAhead]);
         const BlockData& block = store_.load(blocks[number]);
-        each_tile(block, [&](const Tile& tile) { select_tile(block, tile); });
+        for (const base::ElementRange& gap : seen_before_.gaps(block.group, block.range))
+          each_tile(block, gap, [&](const Tile& tile) { select_tile(block, tile); });
+        seen_.add(block.group, block.range);
         progress(static_cast<double>(number + 1) / static_cast<double>(blocks.size()));
       }
     };
-    if (comm::collectively(comm, "select", look, wish()) == comm::Wish::stop) return false;
+    if (!part(look)) return false;
   }
   return true;
+}
+
+// Collective, after a look: makes ready for one more, on the ranks that do not hold what they need.
+// What was taken over from other ranks cannot be looked at by itself: then all look again at all.
+void TiesMerge::look_again(const comm::Comm& comm) {
+  bool again = search_.needs_values();
+  if (!seen_before_.empty()) again = comm::all_reduce_max(comm, std::uint64_t{again}) != 0;
+  if (!again) return;
+  search_.look_again();
+  seen_ = {};
+  seen_before_ = {};
 }
 
 void TiesMerge::select_tile(const BlockData& block, const Tile& tile) {
@@ -322,7 +335,7 @@ void TiesMerge::guess_sign(const comm::Comm& comm) {
     for (const plan::Block& block : plan::sample_blocks(plan_, store_.rank())) {
       const BlockData& data = store_.peek(block, 0, tasks_);
       std::fill(of_block.begin(), of_block.end(), 0);
-      each_tile(data, [&](const Tile& tile) {
+      each_tile(data, data.range, [&](const Tile& tile) {
         const Shared shared = share(data, tile);
         for (std::size_t number = 0; number < elections_.size(); ++number)
           of_block[number] += tile_signs(shared, elections_[number]);
@@ -361,7 +374,7 @@ void TiesMerge::merge_block(const BlockData& block, base::Elements chunk_begin,
   const std::size_t block_begin = (block.range.begin - chunk_begin).value();
   for (std::size_t point = 0; point < points_.size(); ++point)
     copy_unmerged(plan_, block, out.subspan(point * of_point + block_begin * out_bytes));
-  each_tile(block, [&](const Tile& tile) {
+  each_tile(block, block.range, [&](const Tile& tile) {
     const Shared shared = share(block, tile);
     const std::size_t first =
         block_begin + block.segments[tile.segment].chunk_offset.value() + tile.begin;
@@ -458,7 +471,6 @@ std::vector<std::uint64_t> TiesMerge::progress(const comm::Comm& comm) const {
 }
 
 bool TiesMerge::restore(const std::vector<std::uint64_t>& progress, bool counts) {
-  constexpr std::uint64_t kLargestMagnitude = 0x7fffffffu;
   const std::size_t of_election = tasks_ + 2 + kCounts + tasks_;
   if (progress.size() != elections_.size() * of_election) return false;
   const auto part = [&](std::size_t number) {
@@ -484,6 +496,66 @@ bool TiesMerge::restore(const std::vector<std::uint64_t>& progress, bool counts)
     election.kept.assign(kept.begin(), kept.end());
   }
   return true;
+}
+
+// Whether values are checked; of each election whether its signs are counted, the sign of cancelled
+// sums (+ 1) and the thresholds of the sample; the search.
+plan::PassState TiesMerge::pass_state(const comm::Comm& /*comm*/) const {
+  plan::PassState state;
+  state.step = kSelectStep;
+  state.numbers = {check_values_ ? 1u : 0u};
+  for (const Election& election : elections_) {
+    state.numbers.push_back(election.counts_signs ? 1 : 0);
+    state.numbers.push_back(static_cast<std::uint64_t>(election.rule.cancelled_sign + 1));
+    for (const TaskTrim& trim : election.trims) state.numbers.push_back(trim.threshold_bits);
+  }
+  const std::vector<std::uint64_t> search = search_.common();
+  state.numbers.insert(state.numbers.end(), search.begin(), search.end());
+  state.looked_at = seen_before_;
+  state.looked_at.add(seen_);
+  return state;
+}
+
+void TiesMerge::put_own(const base::PutWords& words) const {
+  for (const Election& election : elections_) {
+    const auto signs = static_cast<std::uint64_t>(election.signs);
+    words({&signs, 1});
+  }
+  search_.put_own(words);
+}
+
+bool TiesMerge::take_up(const plan::PassState& state) {
+  const std::span numbers(state.numbers);
+  const std::size_t of_election = 2 + tasks_;
+  const std::size_t before_search = 1 + elections_.size() * of_election;
+  if (state.step != kSelectStep || !state.looked_at.fits(plan_) || numbers.size() < before_search ||
+      numbers[0] > 1 || !search_.take_common(numbers.subspan(before_search)))
+    return false;
+  check_values_ = numbers[0] == 1;
+  for (std::size_t number = 0; number < elections_.size(); ++number) {
+    Election& election = elections_[number];
+    const auto own = numbers.subspan(1 + number * of_election, of_election);
+    if (own[0] > 1 || own[1] > 2) return false;
+    election.counts_signs = own[0] == 1;
+    election.rule.cancelled_sign = static_cast<int>(own[1]) - 1;
+    for (std::size_t task = 0; task < tasks_; ++task) {
+      if (own[2 + task] > kLargestMagnitude) return false;
+      election.trims[task].threshold_bits = static_cast<std::uint32_t>(own[2 + task]);
+    }
+  }
+  seen_before_ = state.looked_at;
+  return true;
+}
+
+bool TiesMerge::take_own(const base::TakeWord& word) {
+  const auto most = static_cast<std::int64_t>(plan_.merged.value());
+  for (Election& election : elections_) {
+    const auto signs = static_cast<std::int64_t>(word());
+    const std::int64_t before = std::abs(election.signs);
+    if (signs > most - before || signs < before - most) return false;
+    election.signs += signs;
+  }
+  return search_.take_own(word);
 }
 
 bool TiesMerge::settle(const comm::Comm& comm) {
@@ -521,14 +593,18 @@ bool TiesMerge::has_right_sign(Election& election) {
   return false;
 }
 
+// @param within  of the group
 template <class Visit>
-void TiesMerge::each_tile(const BlockData& block, Visit visit) {
+void TiesMerge::each_tile(const BlockData& block, base::ElementRange within, Visit visit) {
   for (std::size_t segment = 0; segment < block.segments.size(); ++segment) {
     const plan::Segment& part = block.segments[segment];
     if (plan_.tensors[part.tensor].role != plan::Role::merge) continue;
-    const std::size_t elements = part.elements.count().value();
-    for (std::size_t begin = 0; begin < elements; begin += kTile)
-      visit(Tile{segment, begin, std::min(kTile, elements - begin)});
+    const base::Elements first = block.range.begin + part.chunk_offset;
+    const base::ElementRange wanted =
+        base::intersect(base::ElementRange{first, first + part.elements.count()}, within);
+    const std::size_t end = (wanted.end - first).value();
+    for (std::size_t begin = (wanted.begin - first).value(); begin < end; begin += kTile)
+      visit(Tile{segment, begin, std::min(kTile, end - begin)});
   }
 }
 

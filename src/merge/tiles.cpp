@@ -89,6 +89,20 @@ std::vector<Stretch> Tiles::stretches(const BlockData& block) const {
   return list;
 }
 
+std::vector<Stretch> Tiles::stretches(const BlockData& block, const plan::Coverage& seen) const {
+  std::vector<Stretch> list;
+  for (const Stretch& stretch : stretches(block)) {
+    const base::Elements offset = plan_.tensors[stretch.tensor].offset;
+    const base::ElementRange place{offset + stretch.own.begin, offset + stretch.own.end};
+    for (const base::ElementRange& gap : seen.gaps(block.group, place)) {
+      list.push_back(stretch);
+      list.back().own = {gap.begin - offset, gap.end - offset};
+      if (grain_ == method::Grain::element) list.back().all = list.back().own;
+    }
+  }
+  return list;
+}
+
 std::span<const std::byte> Tiles::raw(const BlockData& block, const Stretch& stretch,
                                       std::size_t source) const {
   const std::uint64_t bytes = base::element_bytes(dtype(stretch, source)).value();

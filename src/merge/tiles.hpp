@@ -9,6 +9,7 @@
 #include "mpimerge/merge/block_store.hpp"
 #include "mpimerge/method/method.hpp"
 #include "mpimerge/method/tile.hpp"
+#include "mpimerge/plan/coverage.hpp"
 #include "mpimerge/plan/plan.hpp"
 
 #include "merge/sources.hpp"
@@ -38,6 +39,10 @@ class Tiles {
   /// multiples of their length in the group, so that they lie in the cache's lines as units do.
   /// Errors: Error{resources}: a row that is too long to be held in memory.
   [[nodiscard]] std::vector<Stretch> stretches(const BlockData& block) const;
+
+  /// Those of them, or the parts of those, that were not seen.
+  [[nodiscard]] std::vector<Stretch> stretches(const BlockData& block,
+                                               const plan::Coverage& seen) const;
 
   /// A stretch as a tile; valid until the next call.
   /// @param models  those that have the tensor

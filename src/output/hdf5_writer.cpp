@@ -91,7 +91,7 @@ struct Hdf5Writer::State {
   void share_offsets(const Hdf5Layout& layout);
   void open(const Hdf5Layout& layout);
   void begin_writeback(const Slab& slab);
-  [[nodiscard]] std::vector<BlockChecksum> check_slabs() const;
+  [[nodiscard]] std::vector<BlockChecksum> check_slabs(const GoesOn& goes_on) const;
   void fill_single_values(const hdf5::File& target) const;
   void complete(const std::string& summary);
 };
@@ -184,12 +184,12 @@ void Hdf5Writer::State::begin_writeback(const Slab& slab) {
                     base::narrow<off_t>(bytes(slab.range.count())), SYNC_FILE_RANGE_WRITE);
 }
 
-std::vector<BlockChecksum> Hdf5Writer::State::check_slabs() const {
+std::vector<BlockChecksum> Hdf5Writer::State::check_slabs(const GoesOn& goes_on) const {
   std::vector<Slab> mine;
   mine.reserve(slabs.size());
   for (const auto& [place, slab] : slabs) mine.push_back(slab);
   std::vector<BlockChecksum> blocks;
-  as_output(partial, [&] { blocks = read_back(partial, datasets, std::move(mine)); });
+  as_output(partial, [&] { blocks = read_back(partial, datasets, std::move(mine), goes_on); });
   return blocks;
 }
 
@@ -287,13 +287,13 @@ void Hdf5Writer::sync() {
 
 void Hdf5Writer::keep() { state_->keeps_partial = true; }
 
-TransferMode Hdf5Writer::close() {
+TransferMode Hdf5Writer::close(const GoesOn& goes_on) {
   State& state = *state_;
   sync();
   const hdf5::TransferReport report = state.file->report_transfers();
   state.file->close();
   std::vector<BlockChecksum> blocks;
-  comm::collectively(state.comm, "check output", [&] { blocks = state.check_slabs(); });
+  comm::collectively(state.comm, "check output", [&] { blocks = state.check_slabs(goes_on); });
   state.checksums = gather_checksums(state.comm, state.datasets, blocks);
   return {report.actual_io_mode, report.no_collective_cause};
 }

@@ -21,8 +21,12 @@ using std::filesystem::path;
 
 class Reader {
  public:
-  Reader(const path& name, const std::vector<PlacedDataset>& datasets)
-      : name_(name), datasets_(datasets), file_(base::open_for_reading(name)), buffer_(kBuffer) {}
+  Reader(const path& name, const std::vector<PlacedDataset>& datasets, const GoesOn& goes_on)
+      : name_(name),
+        datasets_(datasets),
+        goes_on_(goes_on),
+        file_(base::open_for_reading(name)),
+        buffer_(kBuffer) {}
 
   void read(const Slab& slab) {
     const PlacedDataset& dataset = datasets_[slab.dataset];
@@ -81,6 +85,7 @@ class Reader {
       const auto part = std::span(buffer_).first((stop - at_).value());
       base::read_exactly(file_, name_, datasets_[which_].offset + at_, part);
       use(part);
+      goes_on_();
       if (in_block_) XXH3_64bits_update(&block_hash_, part.data(), part.size());
       const bool block_ends = stop == block_end();
       const std::uint64_t block = at_.value() / kChecksumBlock.value();
@@ -93,6 +98,7 @@ class Reader {
 
   const path& name_;
   const std::vector<PlacedDataset>& datasets_;
+  const GoesOn& goes_on_;
   base::FileDescriptor file_;
   std::vector<std::byte> buffer_;
   std::vector<BlockChecksum> blocks_;
@@ -106,12 +112,12 @@ class Reader {
 }  // namespace
 
 std::vector<BlockChecksum> read_back(const path& file, const std::vector<PlacedDataset>& datasets,
-                                     std::vector<Slab> slabs) {
+                                     std::vector<Slab> slabs, const GoesOn& goes_on) {
   if (slabs.empty()) return {};
   std::sort(slabs.begin(), slabs.end(), [](const Slab& a, const Slab& b) {
     return std::tie(a.dataset, a.range.begin) < std::tie(b.dataset, b.range.begin);
   });
-  Reader reader(file, datasets);
+  Reader reader(file, datasets, goes_on);
   for (const Slab& slab : slabs) reader.read(slab);
   return reader.finish();
 }

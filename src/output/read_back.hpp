@@ -30,11 +30,12 @@ struct BlockChecksum {
 /// Local. Reads slabs back from the file that they were written to and proves that they are what was
 /// written. On the way it takes the checksums of all blocks that begin in them; where such a block
 /// ends in another rank's slab, that part is read too: everything has to be written by then.
-/// @param slabs  in any order
+/// @param slabs    in any order
+/// @param goes_on  called after every MiB
 /// Errors: Error{input} that names dataset and elements.
 std::vector<BlockChecksum> read_back(const std::filesystem::path& file,
                                      const std::vector<PlacedDataset>& datasets,
-                                     std::vector<Slab> slabs);
+                                     std::vector<Slab> slabs, const GoesOn& goes_on);
 
 /// Collective over `comm`. The block checksums of all ranks, by dataset, on rank 0; nothing on the
 /// others.

@@ -139,7 +139,7 @@ struct SafetensorsWriter::State {
   template <class Use>
   void read_piece(const Stretch& piece, base::Bytes bytes, Use use) const;
   [[nodiscard]] std::vector<PlacedDataset> values_of_files() const;
-  [[nodiscard]] std::vector<BlockChecksum> check_slabs() const;
+  [[nodiscard]] std::vector<BlockChecksum> check_slabs(const GoesOn& goes_on) const;
   void complete_file(std::size_t number) const;
   void complete(const std::string& summary);
 };
@@ -326,16 +326,19 @@ std::vector<PlacedDataset> SafetensorsWriter::State::values_of_files() const {
   return values;
 }
 
-std::vector<BlockChecksum> SafetensorsWriter::State::check_slabs() const {
+std::vector<BlockChecksum> SafetensorsWriter::State::check_slabs(const GoesOn& goes_on) const {
   std::vector<BlockChecksum> blocks;
   as_output([&] {
     std::vector<Slab> pieces;
-    for (const auto& [place, slab] : slabs) add_pieces(slab, pieces);
+    for (const auto& [place, slab] : slabs) {
+      add_pieces(slab, pieces);
+      goes_on();
+    }
     std::map<std::uint64_t, std::vector<Slab>> by_file;
     for (const Slab& piece : pieces) by_file[piece.dataset].push_back(piece);
     const std::vector<PlacedDataset> values = values_of_files();
     for (auto& [number, of_file] : by_file) {
-      const auto more = read_back(file(number), values, std::move(of_file));
+      const auto more = read_back(file(number), values, std::move(of_file), goes_on);
       blocks.insert(blocks.end(), more.begin(), more.end());
     }
   });
@@ -443,12 +446,12 @@ void SafetensorsWriter::sync() {
 
 void SafetensorsWriter::keep() { state_->keeps_partial = true; }
 
-void SafetensorsWriter::close() {
+void SafetensorsWriter::close(const GoesOn& goes_on) {
   State& state = *state_;
   sync();
   comm::collectively(state.comm, "close output", [&] { state.files.close(); });
   std::vector<BlockChecksum> blocks;
-  comm::collectively(state.comm, "check output", [&] { blocks = state.check_slabs(); });
+  comm::collectively(state.comm, "check output", [&] { blocks = state.check_slabs(goes_on); });
   state.checksums = gather_checksums(state.comm, state.values_of_files(), blocks);
 }
 

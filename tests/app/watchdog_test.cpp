@@ -21,19 +21,19 @@ constexpr milliseconds kLong(30'000);  // a test that waits so long has failed
 TEST(Watchdog, EndsAProcessThatDoesNotGoOnAndNamesRankPhaseAndRound) {
   EXPECT_EXIT(
       {
-        Watchdog watchdog("rank 12/512 node7", 0.2);
+        Watchdog watchdog("rank 12/512 node7", 0.2, kRunAgain);
         watchdog.feed("merge", 17);
         std::this_thread::sleep_for(kLong);
       },
       ExitedWithCode(70),
       HasSubstr("mpimerge: error: [rank 12/512 node7] no progress for 0.2 s in phase merge, round "
-                "17; another rank or its host may be gone; --resume goes on from the journal\n"));
+                "17; another rank or its host may be gone; run it again\n"));
 }
 
 TEST(Watchdog, NamesAPhaseWithoutRounds) {
   EXPECT_EXIT(
       {
-        Watchdog watchdog("rank 0/1 node7", 0.2);
+        Watchdog watchdog("rank 0/1 node7", 0.2, kRunAgain);
         watchdog.feed("merge", 17);
         watchdog.feed("check");
         std::this_thread::sleep_for(kLong);
@@ -51,7 +51,7 @@ TEST(Watchdog, EndsAProcessWhoseOutputNobodyReads) {
           while (write(STDERR_FILENO, page, sizeof page) > 0) {
           }
         });
-        Watchdog watchdog("rank 0/1 node7", 0.2);
+        Watchdog watchdog("rank 0/1 node7", 0.2, kRunAgain);
         writer.join();
       },
       ExitedWithCode(70), "");
@@ -60,7 +60,7 @@ TEST(Watchdog, EndsAProcessWhoseOutputNobodyReads) {
 TEST(Watchdog, LetsAProcessThatGoesOnLive) {
   EXPECT_EXIT(
       {
-        Watchdog watchdog("rank 0/1 node7", 1);
+        Watchdog watchdog("rank 0/1 node7", 1, kRunAgain);
         for (int round = 1; round <= 200; ++round) {
           watchdog.feed("merge", static_cast<std::uint64_t>(round));
           std::this_thread::sleep_for(milliseconds(10));
@@ -73,7 +73,7 @@ TEST(Watchdog, LetsAProcessThatGoesOnLive) {
 TEST(Watchdog, IsOffWithoutALimit) {
   EXPECT_EXIT(
       {
-        const Watchdog watchdog("rank 0/1 node7", 0);
+        const Watchdog watchdog("rank 0/1 node7", 0, kRunAgain);
         std::this_thread::sleep_for(milliseconds(300));
         _exit(0);
       },
@@ -83,7 +83,7 @@ TEST(Watchdog, IsOffWithoutALimit) {
 TEST(Watchdog, EndsAtOnceWithTheWork) {
   const auto begin = std::chrono::steady_clock::now();
   {
-    const Watchdog watchdog("rank 0/1 node7", 1e6);
+    const Watchdog watchdog("rank 0/1 node7", 1e6, kRunAgain);
     std::this_thread::sleep_for(milliseconds(100));  // until it waits
   }
   EXPECT_LT(std::chrono::steady_clock::now() - begin, kLong);
@@ -93,7 +93,7 @@ TEST(Watchdog, DoesNotCountTheTimeOfASuspendedProcess) {
   const pid_t child = fork();
   ASSERT_GE(child, 0);
   if (child == 0) {
-    Watchdog watchdog("rank 0/1 node7", 1);
+    Watchdog watchdog("rank 0/1 node7", 1, kRunAgain);
     std::this_thread::sleep_for(milliseconds(200));
     kill(getpid(), SIGSTOP);
     std::this_thread::sleep_for(milliseconds(300));

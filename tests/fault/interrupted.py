@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Merges that are stopped or killed at some moment, and gone on with: no hang, nothing lost, the same bits."""
 
+import json
 import os
 import pathlib
 import random
@@ -46,6 +47,7 @@ class Long(Tiny):
             self.rewrite(name, large)
         self.journal = pathlib.Path(f"{self.target}.journal")
         self.partial = pathlib.Path(f"{self.target}.partial")
+        self.saved = pathlib.Path(f"{self.target}.pass")
         self.expected = self.whole(self.root / self.OUTPUT_NAME.replace("merged", "expected"))
 
     def run(self, *options, ranks=None, **how):
@@ -83,7 +85,7 @@ class Long(Tiny):
         shutil.rmtree(self.out)
         self.out.mkdir()
 
-    def stopped_by(self, fault, *options, ranks=None):
+    def stopped_by(self, fault, *options, ranks=None, exists=False):
         """A run in which a system call raises SIGUSR1 on one rank: exit 75 and the line that says how to go on."""
         where = {"rank": (ranks or self.context.ranks) - 1, **fault}
         environment = failing(self.context, sends=signal.SIGUSR1, **where)
@@ -91,7 +93,7 @@ class Long(Tiny):
         expect(outcome.code == STOPPED and not outcome.late, outcome.describe())
         lines = [line for line in outcome.err_lines if line.startswith("mpimerge: ")]
         expect(len(lines) == 1 and "stopped by" in lines[0] and "--resume" in lines[0], outcome.describe())
-        expect(not self.target.exists() and self.journal.is_file(), "no journal, or a file under the output's name")
+        expect(self.target.exists() == exists and self.journal.is_file(), "no journal, or a file under the output's name")
         return outcome
 
 
@@ -198,7 +200,7 @@ def ranks_that_wait_for_one_that_hangs_end_and_say_where(context):
     slow = failing(context, "pwrite", path="merged.h5.partial", delay=300, rank=0)
     child = started(long, slow, "--watchdog", "2")
     begin = time.monotonic()
-    while not long.journal.exists() and time.monotonic() - begin < PATIENCE:
+    while (long.saved.exists() or not long.journal.exists()) and time.monotonic() - begin < PATIENCE:
         time.sleep(0.05)
     os.kill(ranks_of(child)[-1], signal.SIGSTOP)
     err = ended(child, time.monotonic())
@@ -209,14 +211,39 @@ def ranks_that_wait_for_one_that_hangs_end_and_say_where(context):
     long.resumes(ranks=context.ranks % 3 + 1)
 
 
-def is_slow_but_goes_on(**slow):
+def is_slow_but_goes_on(rounds=ROUNDS, **slow):
     def check(context):
         long = Long(context)
-        outcome = long.run(*ROUNDS, "--memory", "1KiB", "--watchdog", "3", environment=failing(context, **slow))
+        outcome = long.run(*rounds, "--memory", "1KiB", "--watchdog", "3", environment=failing(context, **slow))
         expect(outcome.code == 0 and outcome.seconds > 4, outcome.describe())
     return check
 
 
+@cases.case("watchdog")
+def the_other_commands_are_watched_too(context):
+    tiny = Tiny(context)
+    tiny.merges()
+    hangs = {"call": "pread", "delay": 20_000, "rank": context.ranks - 1}
+    commands = {("verify", tiny.target): {**hangs, "path": "merged.h5", "rank": 0},
+                ("diff", "base", "math"): {**hangs, "path": "math/model"},
+                ("convert", "base", tiny.root / "copy.h5"): {**hangs, "path": "base/model"}}
+    for command, fault in commands.items():
+        outcome = context.run(*command, "--watchdog", "1", environment=failing(context, **fault))
+        barks = [line for line in outcome.err_lines if "no progress for 1 s in phase" in line]
+        expect(outcome.code == BUG and not outcome.late and outcome.seconds < 15, f"{command}: {outcome.describe()}")
+        expect(barks and all(line.endswith("; run it again") for line in barks), f"{command}: {outcome.describe()}")
+
+
+@cases.case("watchdog")
+def a_slow_diff_is_left_alone(context):
+    long = Long(context)
+    slow = failing(context, "pread", path="base/model", delay=600, after=6)  # the headers come first
+    outcome = context.run("diff", "base", "base", "--watchdog", "3", ranks=1, launcher=False, environment=slow)
+    expect(outcome.code == 0 and outcome.seconds > 4, outcome.describe())
+
+
+cases.add("watchdog", "a-slow-check-is-left-alone",
+          is_slow_but_goes_on(("--chunk", "1KiB"), call="pread", path="merged.h5.partial", delay=200))
 cases.add("watchdog", "a-slow-selection-is-left-alone", is_slow_but_goes_on(call="pread", path="code/model", delay=50, rank=0))
 cases.add("watchdog", "a-slow-merge-is-left-alone", is_slow_but_goes_on(call="pwrite", path="merged.h5.partial", delay=300, rank=1))
 
@@ -255,14 +282,15 @@ for moment_name, (moment_fault, moment_rank) in KILLED_AT.items():
 # Signals that are obeyed.
 
 SELECTING = {"call": "pread", "path": "code/model", "after": 1}
-MERGING = {"call": "pwrite", "path": "journal.new", "after": 3, "rank": 0}  # a journal per round
+MERGING = {"call": "fsync", "path": "merged.h5.partial", "after": 5, "rank": 0}  # one per round, before its journal
 
 
 @cases.case("stop")
-def a_signal_while_selecting_stops_and_resume_begins_again(context):
+def a_signal_while_selecting_stops_after_the_part(context):
     long = Long(context)
     long.stopped_by(SELECTING)
     expect(not long.partial.exists(), "a partial file without anything in it")
+    expect(long.saved.is_file(), "what was looked at is not saved")
     long.resumes()
 
 
@@ -343,6 +371,51 @@ def several_outputs_go_on_together(context):
     expect(long.result(second) == long.expected, "the second output is another")
 
 
+# The moment after the first output got its name, and that at which the second would get its own.
+BETWEEN = {
+    "right-after-the-first": ({"call": "fsync", "path": "/out$", "after": 1}, True),  # the journal's comes before
+    "right-before-the-second": ({"call": "rename", "path": "second.h5$"}, False),  # which is complete, but for its name
+}
+
+
+def killed_between_two_outputs(fault, keeps_second):
+    def check(context):
+        long = Long(context)
+        others = [long.root / "second.h5", long.root / "third"]
+        options = [word for other in others for word in ("--output", other)]
+        outcome = long.run("--chunk", "4KiB", *options, environment=failing(context, sends=signal.SIGKILL, rank=0, **fault))
+        expect(outcome.code not in (0, STOPPED) and long.target.is_file(), f"was not killed: {outcome.describe()}")
+        expect(not any(other.exists() for other in others), "they were finished")
+        before = long.target.stat()
+        read, _ = account(long, *options, ranks=context.ranks % 3 + 1)
+        after = long.target.stat()
+        expect((after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns), "the first was made again")
+        expect(not any(read.get(phase, 0) for phase in ("sample", "select")), f"it was begun anew: {read}")
+        expect((read["merge"] == 0) == keeps_second, f"what was merged: {read}")
+        expect(long.result(others[0]) == long.expected, "the second output is another")
+        same = context.run("diff", others[1], long.target)
+        expect(same.code == 0, same.describe())
+    return check
+
+
+for between_name, between in BETWEEN.items():
+    cases.add("stop", f"killed-{between_name}-of-several-outputs", killed_between_two_outputs(*between))
+
+
+@cases.case("stop")
+def an_output_of_an_earlier_merge_is_not_taken_for_this_ones(context):
+    long = Long(context)
+    expect(long.run().code == 0, "no merge")
+    file = long.file("code")
+    os.utime(file, ns=(0, file.stat().st_mtime_ns - 10**9))
+    long.stopped_by(SELECTING, "--overwrite", exists=True)  # its partial file goes, the old output stays
+    time.sleep(1.1)
+    outcome = long.run("--resume", "--overwrite")
+    expect(outcome.code == 0 and "complete already" not in outcome.err, outcome.describe())
+    provenance = Merged(long.target).summary["provenance"]
+    expect(len(provenance["runs"]) == 2, f"the old output was taken for whole: {provenance['runs']}")
+
+
 @cases.case("stop")
 def resume_without_an_earlier_run_begins(context):
     Long(context).resumes()
@@ -378,6 +451,122 @@ def goes_on_with_what_it_found(method, more):
 
 for method_name, (method_word, method_keys) in METHODS.items():
     cases.add("method", f"goes-on-with-what-{method_name}-found", goes_on_with_what_it_found(method_word, method_keys))
+
+
+# Ends while the inputs are looked at: what was seen is not looked at again.
+
+LOOKS = ("select", "measure")
+SAVED = {"call": "rename", "path": "merged.h5.pass$", "rank": 0}
+
+
+def account(long, *options, resumes=True, **how):
+    """A run to its end: bytes read in each phase, and the share of the inputs that was seen before."""
+    logs, file = long.root / "logs", long.root / "summary.json"
+    shutil.rmtree(logs, ignore_errors=True)
+    options = ("--log-dir", logs, "--summary", file, *options)
+    if resumes:
+        long.resumes(*options, **how)
+    else:
+        outcome = long.run(*ROUNDS, *options, **how)
+        expect(outcome.code == 0, outcome.describe())
+    read = {}
+    for phase in json.loads(file.read_text())["phases"]:
+        read[phase["name"]] = read.get(phase["name"], 0) + phase["bytes"]
+    found = re.search(r"resumed: (\d+) % of the inputs", (logs / "rank-0.log").read_text())
+    return read, int(found.group(1)) / 100 if found else 0
+
+
+def goes_on_with_what_it_saw(sends, *options, job=None, after=2, looks=1):
+    """Ended right before the state of a look gets its name: the one before counts. `looks` are all that the job takes."""
+    def check(context):
+        long = Long(context, job)
+        whole, _ = account(long, *options, resumes=False)
+        long.begin_again()
+        environment = failing(context, sends=sends, after=after, **SAVED)
+        outcome = long.run(*ROUNDS, *options, environment=environment)
+        expect(outcome.code != 0 and not outcome.late and long.saved.is_file(), f"was not ended: {outcome.describe()}")
+        expect((outcome.code == STOPPED) == (sends == signal.SIGUSR1), outcome.describe())
+        read, seen = account(long, *options, ranks=context.ranks % 3 + 1)
+        looked, all_looks = (sum(run.get(phase, 0) for phase in LOOKS) for run in (read, whole))
+        one_look = all_looks / looks
+        edges = 0.2 * one_look  # blocks that were seen in part, rows that others have the rest of
+        expect(seen > 0.1, f"{seen:.0%} were seen before")
+        expect(looked <= all_looks - seen * one_look + edges, f"{seen:.0%} were seen before: {read}, in all {whole}")
+        expect(read.get("sample", 0) == 0, f"the sample was taken again: {read}")
+        if not options:  # resident: the rest is read once, and what was seen for the merge only
+            expect(abs(read["merge"] - seen * one_look) < edges, f"{seen:.0%} were seen before: {read}, in all {whole}")
+    return check
+
+
+# With 1 KiB nothing stays in memory: every look reads all, and the trim over the model takes two.
+STREAMING = ("--memory", "1KiB")
+cases.add("look", "kill-goes-on-with-what-was-seen", goes_on_with_what_it_saw(signal.SIGKILL))
+cases.add("look", "signal-goes-on-with-what-was-seen", goes_on_with_what_it_saw(signal.SIGUSR1, *STREAMING, looks=2))
+cases.add("look", "kill-in-the-second-look", goes_on_with_what_it_saw(signal.SIGKILL, *STREAMING, after=8, looks=2))
+
+# Sums of tensors and of the model, order statistics, the trim over the model of another method.
+LOOKING = {
+    "sums": ("karcher", "", 2, 1),
+    "sums-of-rows": ("della", "rescale_by: l1\nparameters: {density: 0.4, epsilon: 0.1, rescale: true}", 2, 1),
+    "a-trim": ("ties", "elect: normfrac", 2, 3),
+    "sums-of-the-model": ("ties", "elect: normfrac", 14, 3),
+    "ranks": ("breadcrumbs", "parameters: {density: 0.4, gamma: 0.05, rescale: true}", 4, 2),
+    "sums-after-ranks": ("sce", "parameters: {select_topk: 0.3}", 15, 3),
+}
+for look_name, (look_word, look_keys, look_after, look_looks) in LOOKING.items():
+    look_job = f"merge_method: {look_word}\nbase_model: base\nmodels: [{{model: math}}, {{model: code}}]\n{look_keys}\n"
+    cases.add("methodlook", f"goes-on-with-{look_name}",
+              goes_on_with_what_it_saw(signal.SIGKILL, *STREAMING, job=look_job, after=look_after, looks=look_looks))
+
+
+@cases.case("look")
+def may_be_ended_again_and_again_by_other_numbers_of_ranks(context):
+    long = Long(context)
+    seen = []
+    for ranks in (context.ranks, 1, 3):
+        long.stopped_by({**SAVED, "after": 0}, "--resume", ranks=ranks)
+        seen.append(long.saved.stat().st_size)
+    _, share = account(long, ranks=2)
+    expect(share > 0.2, f"{share:.0%} were seen before")
+
+
+@cases.case("look")
+def a_damaged_state_costs_the_look_but_not_the_result(context):
+    long = Long(context)
+    long.stopped_by({**SAVED, "after": 1})
+    journal, good = long.journal.read_bytes(), long.saved.read_bytes()
+    for bad in (good[:8] + bytes([good[8] ^ 1]) + good[9:],  # the head's length
+                good[:100] + bytes([good[100] ^ 1]) + good[101:], good[:-1] + bytes([good[-1] ^ 1]),  # head, a part
+                good[:-8], good[:50], good + bytes(8)):
+        long.begin_again()
+        long.journal.write_bytes(journal)
+        long.saved.write_bytes(bad)
+        outcome = long.resumes()
+        expect("is damaged; the inputs are looked at from the beginning" in outcome.err, outcome.describe())
+    long.begin_again()
+    long.journal.write_bytes(journal)
+    long.resumes()  # it is lost: nobody promised it
+    long.begin_again()
+    long.saved.write_bytes(good)
+    long.resumes()  # without a journal it means nothing
+
+
+@cases.case("look")
+def the_state_of_a_look_is_thrown_away_with_its_journal(context):
+    long = Long(context)
+    long.stopped_by({**SAVED, "after": 1})
+    refused(long, OUTPUT, "merged.h5.journal", "--resume", options=())
+    outcome = long.run("--overwrite")
+    expect(outcome.code == 0 and long.result(long.target) == long.expected, outcome.describe())
+    expect(sorted(path.name for path in long.out.iterdir()) == [long.target.name], "something is left")
+
+
+@cases.case("look")
+def a_file_of_the_users_is_not_replaced_by_the_state(context):
+    long = Long(context)
+    for precious in (b"precious", b""):
+        long.saved.write_bytes(precious)
+        refused(long, OUTPUT, "merged.h5.pass", "in the way", options=("--overwrite",))
 
 
 # What is refused, and what is lost by it: nothing.
@@ -503,6 +692,8 @@ FAILURES = {
     "disk-full-while-syncing": ({"call": "fsync", "path": "merged.h5.partial", "error": "ENOSPC", "after": 4}, RESOURCES),
     "disk-full-in-the-journal": ({"call": "pwrite", "path": "journal.new", "error": "ENOSPC", "after": 2}, RESOURCES),
     "disk-error-in-the-journal": ({"call": "fsync", "path": "journal.new", "error": "EIO", "after": 2}, OUTPUT),
+    "disk-full-in-the-state-of-a-look": ({"call": "pwrite", "path": "merged.h5.pass.new", "error": "ENOSPC", "after": 4}, RESOURCES),
+    "disk-error-in-the-state-of-a-look": ({"call": "fsync", "path": "merged.h5.pass.new", "error": "EIO", "after": 2}, OUTPUT),
     "disk-full-while-writing": ({"call": "pwrite", "path": "merged.h5.partial", "error": "ENOSPC", "after": 4}, RESOURCES),
     "disk-error-while-writing": ({"call": "pwrite", "path": "merged.h5.partial", "error": "EIO", "after": 4}, OUTPUT),
 }

@@ -79,7 +79,14 @@ job::Job job_of(const std::vector<double>& densities) {
 }
 
 const Progress kUnseen = [](double) {};
-const AskWish kGoOn = [] { return comm::Wish::go_on; };
+
+// Runs all parts of a pass.
+RunPart all_parts(const comm::Comm& comm) {
+  return [&comm](const std::function<void()>& part) {
+    comm::collectively(comm, "select", part);
+    return true;
+  };
+}
 
 struct Merged {
   std::uint64_t wrong_bytes = 0;
@@ -118,7 +125,7 @@ Merged merge_all(const comm::Comm& comm, const plan::Plan& plan, const job::Job&
     ties.sample(comm);
     ties.guess_sign(comm);
   }
-  EXPECT_TRUE(ties.select(comm, kUnseen, kGoOn));
+  EXPECT_TRUE(ties.select(comm, kUnseen, all_parts(comm)));
   std::vector<std::byte> out;
   bool settled = false;
   while (!settled) {
@@ -732,7 +739,7 @@ TEST(TiesMerge, ProgressOfAPassRisesToOne) {
 
   ties.sample(world());
   EXPECT_TRUE(ties.select(
-      world(), [&](double share) { shares.push_back(share); }, kGoOn));
+      world(), [&](double share) { shares.push_back(share); }, all_parts(world())));
 
   EXPECT_FALSE(shares.empty());
   EXPECT_TRUE(std::is_sorted(shares.begin(), shares.end()));
@@ -771,7 +778,7 @@ TEST(TiesMerge, CountsGoOnWhereAnotherProcessStopped) {
   TiesMerge whole(run.plan, run.reads, run.job, store);
   whole.sample(world());
   whole.guess_sign(world());
-  EXPECT_TRUE(whole.select(world(), kUnseen, kGoOn));
+  EXPECT_TRUE(whole.select(world(), kUnseen, all_parts(world())));
   run.merge(whole, true);
   const std::vector<std::uint64_t> half_way = whole.progress(world());
   run.merge(whole, false);
@@ -812,19 +819,201 @@ TEST(TiesMerge, RestoresOnlyWhatIsOfSuchAMerge) {
   EXPECT_FALSE(ties.restore(sign, false));
 }
 
-TEST(TiesMerge, ASelectionStopsOnAllRanksWhenOneWishesIt) {
+// What a selection that was stopped leaves: as a file has it, on every rank.
+struct Saved {
+  plan::PassState state;
+  std::vector<std::vector<std::uint64_t>> parts;  // of the ranks
+};
+
+// Collective over `comm`. The words of all ranks, on every rank.
+std::vector<std::vector<std::uint64_t>> gather(const comm::Comm& comm,
+                                               const std::vector<std::uint64_t>& mine) {
+  std::vector<std::vector<std::uint64_t>> all;
+  for (int rank = 0; rank < comm.ranks(); ++rank) {
+    std::vector<std::uint64_t> words(comm::all_reduce_max(
+        comm, comm.rank() == rank ? static_cast<std::uint64_t>(mine.size()) : 0));
+    if (comm.rank() == rank) words = mine;
+    comm::all_reduce_max(comm, std::span<std::uint64_t>(words));
+    all.push_back(words);
+  }
+  return all;
+}
+
+// A process that selects: all of it, or some parts.
+struct Selection {
+  Selection(const comm::Comm& the_comm, const Sources& sources, const job::Job& job, const Way& way)
+      : comm(the_comm),
+        plan(sources.plan(comm, chunks_of(2048))),
+        reads(reads_of(plan, way)),
+        store(plan, reads, static_cast<std::uint64_t>(comm.rank()), true),
+        ties(plan, reads, job, store),
+        guesses(way.guesses) {}
+
+  void begin() {
+    if (!guesses) return;
+    ties.sample(comm);
+    ties.guess_sign(comm);
+  }
+
+  void take_up(const Saved& saved) {
+    EXPECT_TRUE(ties.take_up(saved.state));
+    const auto ranks = static_cast<std::size_t>(comm.ranks());
+    for (auto part = static_cast<std::size_t>(comm.rank()); part < saved.parts.size();
+         part += ranks) {
+      std::size_t next = 0;
+      EXPECT_TRUE(ties.take_own([&] { return saved.parts[part].at(next++); }));
+      EXPECT_EQ(next, saved.parts[part].size());
+    }
+  }
+
+  // Collective. Nothing: it came to its end before.
+  std::optional<Saved> stop_after(int parts) {
+    const bool ended = ties.select(comm, kUnseen, [&](const std::function<void()>& part) {
+      comm::collectively(comm, "select", part);
+      return --parts > 0;
+    });
+    if (ended) return std::nullopt;
+    Saved saved{ties.pass_state(comm), {}};
+    for (const auto& numbers : gather(comm, saved.state.looked_at.numbers()))
+      saved.state.looked_at.add(*plan::Coverage::from_numbers(numbers));
+    std::vector<std::uint64_t> mine;
+    ties.put_own([&](std::span<const std::uint64_t> words) {
+      mine.insert(mine.end(), words.begin(), words.end());
+    });
+    saved.parts = gather(comm, mine);
+    return saved;
+  }
+
+  void finish() { EXPECT_TRUE(ties.select(comm, kUnseen, all_parts(comm))); }
+
+  [[nodiscard]] std::vector<std::uint32_t> thresholds() const {
+    std::vector<std::uint32_t> bits;
+    for (const TaskTrim& trim : ties.trims()) bits.push_back(trim.threshold_bits);
+    return bits;
+  }
+
+  const comm::Comm& comm;
+  plan::Plan plan;
+  plan::ReadPlan reads;
+  BlockStore store;
+  TiesMerge ties;
+  bool guesses;
+};
+
+// Stops after one part more each time, and goes on with another number of ranks; once more in between.
+// @return how often
+int go_on_after_each_part(const comm::Comm& first, const comm::Comm& second, const Way& way) {
+  const Sources sources = random_sources();
+  const job::Job job = job_of({0.2, 0, 1, 0.02});
+  Selection whole(second, sources, job, way);
+  whole.begin();
+  whole.finish();
+  int parts = 0;
+  while (true) {
+    Selection before(first, sources, job, way);
+    before.begin();
+    auto saved = before.stop_after(++parts);
+    // Equal on all ranks: those that are alone all do the same.
+    if (!saved) return parts;
+    Selection between(second, sources, job, way);
+    between.take_up(*saved);
+    if (auto again = between.stop_after(1)) saved = std::move(again);
+    Selection after(first, sources, job, way);
+    after.take_up(*saved);
+    after.finish();
+    EXPECT_EQ(after.thresholds(), whole.thresholds()) << "stopped after " << parts << " parts";
+    Selection other(second, sources, job, way);
+    other.take_up(*saved);
+    const Bytes left = other.store.bytes_read();
+    other.finish();
+    EXPECT_EQ(other.thresholds(), whole.thresholds()) << "stopped after " << parts << " parts";
+    EXPECT_EQ(left, Bytes{});
+  }
+}
+
+TEST(TiesMerge, ASelectionGoesOnWithAnyNumberOfRanks) {
+  comm::Comm alone = world().split(world().rank());
+  Way in_bins;  // what lies in the brackets is not kept: another look is needed
+  in_bins.magnitudes = Bytes{4096};
+  Way unguided;
+  unguided.guesses = false;
+  for (const Way& way : {Way{}, in_bins, unguided}) {
+    EXPECT_GT(go_on_after_each_part(alone, world(), way), 3);
+    EXPECT_GT(go_on_after_each_part(world(), alone, way), 2);
+  }
+  alone.close();
+}
+
+TEST(TiesMerge, ASelectionThatGoesOnReadsWhatWasNotLookedAt) {
+  comm::Comm alone = world().split(world().rank());
+  const Sources sources = random_sources();
+  const job::Job job = job_of({0.2, 0.2, 0.2, 0.2});
+  Selection whole(alone, sources, job, {});
+  whole.begin();
+  const Bytes sampled = whole.store.bytes_read();
+  whole.finish();
+  const Bytes all = whole.store.bytes_read() - sampled;
+  Selection before(alone, sources, job, {});
+  before.begin();
+  const auto saved = before.stop_after(2);
+  const Bytes done = before.store.bytes_read() - sampled;
+  Selection after(alone, sources, job, {});
+  after.take_up(saved.value());
+  after.finish();
+  EXPECT_GT(done, Bytes{});
+  EXPECT_EQ(after.store.bytes_read() + done, all);
+  alone.close();
+}
+
+TEST(TiesMerge, TakesUpOnlyWhatIsOfSuchASelection) {
   const Interrupted run;
-  BlockStore store(run.plan, run.reads, run.rank, true);
+  BlockStore store(run.plan, run.reads, run.rank, false);
   TiesMerge ties(run.plan, run.reads, run.job, store);
-  const bool last = world().rank() == world().ranks() - 1;
-  int asked = 0;
+  const plan::PassState good = ties.pass_state(world());
+  EXPECT_TRUE(ties.take_up(good));
+  const auto refuses = [&](auto change) {
+    plan::PassState bad = good;
+    change(bad);
+    TiesMerge fresh(run.plan, run.reads, run.job, store);
+    return !fresh.take_up(bad);
+  };
+  const std::size_t search = 3 + run.job.tasks.size();
+  EXPECT_TRUE(refuses([](auto& state) { state.step = 1; }));
+  EXPECT_TRUE(refuses([](auto& state) { state.numbers.pop_back(); }));
+  EXPECT_TRUE(refuses([](auto& state) { state.numbers.push_back(0); }));
+  EXPECT_TRUE(refuses([](auto& state) { state.numbers.clear(); }));
+  for (const std::size_t flag : {0, 1, 2})
+    EXPECT_TRUE(refuses([&](auto& state) { state.numbers[flag] = 3; })) << flag;
+  EXPECT_TRUE(refuses([](auto& state) { state.numbers[3] = std::uint64_t{1} << 31; }));
+  EXPECT_TRUE(refuses([&](auto& state) { state.numbers[search] = 0; }));  // looks for nothing
+  EXPECT_TRUE(refuses([&](auto& state) { state.numbers[search] = 1u << 31; }));
+  EXPECT_TRUE(refuses([&](auto& state) { state.numbers[search + 1] = state.numbers[search + 2]; }));
+  EXPECT_TRUE(refuses([&](auto& state) { state.numbers[search + 2] = (1u << 31) + 1; }));
+  EXPECT_TRUE(refuses([&](auto& state) { state.numbers[search + 3] = 5; }));
+  EXPECT_TRUE(refuses([&](auto& state) { state.numbers[search + 7] = 1u << 31; }));
+  EXPECT_TRUE(refuses([&](auto& state) { state.numbers[search + 8] = 2; }));
+  EXPECT_TRUE(refuses([&](auto& state) { state.numbers[search + 9] = 1; }));  // found, but wide
+  EXPECT_TRUE(refuses([](auto& state) {
+    state.looked_at.add(9, {base::Elements{0}, base::Elements{1}});
+  }));
 
-  const bool selected = ties.select(
-      world(), kUnseen, [&] { return last && ++asked == 2 ? comm::Wish::stop : comm::Wish::save; });
-
-  EXPECT_FALSE(selected);
-  EXPECT_EQ(comm::all_reduce_sum(world(), std::uint64_t{1}),
-            static_cast<std::uint64_t>(world().ranks()));
+  const auto takes = [&](const std::vector<std::uint64_t>& words) {
+    TiesMerge fresh(run.plan, run.reads, run.job, store);
+    EXPECT_TRUE(fresh.take_up(good));
+    std::size_t next = 0;
+    return fresh.take_own([&] { return words.at(next++); });
+  };
+  const std::uint64_t elements = run.plan.merged.value();
+  const std::uint64_t one = std::uint64_t{1} << 31;  // element of magnitude 0
+  EXPECT_TRUE(takes({5, 1, 2, 1, one, 1, elements, 0, 1, 0, 0, 1, 0, 0}));
+  EXPECT_FALSE(takes({elements + 1}));
+  EXPECT_FALSE(takes({0, 1, elements + 1}));
+  EXPECT_FALSE(takes({0, 1, elements, 1, one}));
+  std::vector<std::uint64_t> bins(8192);
+  std::vector<std::uint64_t> words{0, 0, 1};
+  words.insert(words.end(), bins.begin(), bins.end());
+  words.back() = elements;
+  EXPECT_FALSE(takes(words));
 }
 
 }  // namespace

@@ -236,7 +236,7 @@ TEST(ReadBack, TakesTheChecksumOfEachBlockOnceWhateverTheSlabs) {
       {}};
   std::vector<int> times(4, 0);
   for (const auto& slabs : ranks) {
-    for (const BlockChecksum& block : read_back(written.file, written.datasets, slabs)) {
+    for (const BlockChecksum& block : read_back(written.file, written.datasets, slabs, [] {})) {
       EXPECT_EQ(block.checksum, written.block(block.dataset, block.block));
       ++times[block.dataset == 1 ? 3 : block.block];
     }
@@ -250,7 +250,7 @@ TEST(ReadBack, ShowsASlabThatIsNotWhatWasWritten) {
   written.bytes[10 + 60] = static_cast<char>(written.bytes[10 + 60] ^ 4);
   write(written.file, written.bytes);
   try {
-    read_back(written.file, written.datasets, slabs);
+    read_back(written.file, written.datasets, slabs, [] {});
     ADD_FAILURE() << "nothing was found";
   } catch (const base::Error& error) {
     EXPECT_THAT(error.what(), HasSubstr("bytes 50 to 8388608 of /parameters/U8"));

@@ -8,11 +8,12 @@
 #include <vector>
 
 #include "mpimerge/base/index.hpp"
-#include "mpimerge/comm/agree.hpp"
+#include "mpimerge/base/words.hpp"
 #include "mpimerge/comm/comm.hpp"
 #include "mpimerge/job/job.hpp"
 #include "mpimerge/kernel/ties.hpp"
 #include "mpimerge/merge/block_store.hpp"
+#include "mpimerge/plan/pass_state.hpp"
 #include "mpimerge/plan/plan.hpp"
 #include "mpimerge/plan/read_plan.hpp"
 
@@ -28,20 +29,23 @@ struct TaskTrim {
 /// Called now and then within a pass, with the share of it that this rank has done.
 using Progress = std::function<void(double share)>;
 
-/// Asked now and then within a pass: what this rank wishes that all do next.
-using AskWish = std::function<comm::Wish()>;
+/// Collective. Runs a part of a pass, which is local, and agrees on how it went: all ranks call it
+/// equally often. Between two parts the pass may be saved (Merge::pass_state).
+/// @return false: some rank wished to stop, and all leave the pass
+/// Errors: AgreedError: that of the part.
+using RunPart = std::function<bool(const std::function<void()>& part)>;
 
 /// A look at the inputs before the merge.
 struct Step {
   const char* name;      ///< for the log and the summary: "select"
   base::Bytes expected;  ///< that this rank will read
-  /// Collective. false: some rank wished to stop; nothing was learnt.
-  std::function<bool(const comm::Comm&, const Progress&, const AskWish&)> run;
+  /// Collective. false: some rank wished to stop.
+  std::function<bool(const comm::Comm&, const Progress&, const RunPart&)> run;
 };
 
 /// The merge of this rank's shard, whatever the method:
 ///
-///     for each step of merge.steps(traffic): step.run(comm, progress, wish);
+///     for each step of merge.steps(traffic): step.run(comm, progress, part);
 ///     do {
 ///       for each group and chunk: merge.merge_chunk(group, chunk, out);
 ///     } while (!merge.settle(comm));
@@ -49,8 +53,10 @@ struct Step {
 /// The points of a sweep are one such merge: of the same inputs, with other parameters each.
 ///
 /// A merge that was interrupted behind its steps goes on in another process: `progress` there,
-/// `restore` here, then the chunks that were not merged, by whatever number of ranks. The bits are
-/// the same at every rank count, chunk size and memory budget.
+/// `restore` here, then the chunks that were not merged, by whatever number of ranks. One that was
+/// interrupted within a step does so too: `pass_state` and on each rank `put_own` there; here
+/// `take_up`, each part of a rank once more by any one rank with `take_own`, and the steps from that
+/// one on. The bits are the same at every rank count, chunk size and memory budget.
 class Merge {
  public:
   Merge() = default;
@@ -75,6 +81,23 @@ class Merge {
   ///                or on no rank if all is merged again
   /// @return false: these are not the numbers of such a merge
   [[nodiscard]] virtual bool restore(const std::vector<std::uint64_t>& progress, bool counts) = 0;
+
+  /// Collective over `comm`, between two parts of a step.
+  /// @return what all ranks know of it; `looked_at` by this rank, or by others that it speaks for
+  [[nodiscard]] virtual plan::PassState pass_state(const comm::Comm& comm) const = 0;
+
+  /// Local. What this rank alone knows of the step in hand.
+  virtual void put_own(const base::PutWords& words) const = 0;
+
+  /// Local, on all ranks. Goes on within a step.
+  /// @param state  of all ranks
+  /// @return false: it is not of such a merge
+  [[nodiscard]] virtual bool take_up(const plan::PassState& state) = 0;
+
+  /// Local, after `take_up`, of some rank's `put_own`.
+  /// @return false: these are no such numbers
+  /// Errors: those of `word`.
+  [[nodiscard]] virtual bool take_own(const base::TakeWord& word) = 0;
 
   /// Local. Merges a chunk, reading what is not resident.
   /// @param out  [points × elements of the chunk × size of one]: in the group's type

@@ -7,7 +7,6 @@
 #include <string>
 #include <vector>
 
-#include "mpimerge/comm/agree.hpp"
 #include "mpimerge/comm/comm.hpp"
 #include "mpimerge/job/job.hpp"
 #include "mpimerge/kernel/ties.hpp"
@@ -44,6 +43,8 @@ class TiesMerge final : public Merge {
 
   [[nodiscard]] std::size_t points() const override { return points_.size(); }
   [[nodiscard]] std::vector<Step> steps(const plan::Traffic& traffic) override;
+  /// The one of `steps` that is saved in the middle.
+  static constexpr std::uint64_t kSelectStep = 2;
 
   /// Collective over `comm`. Brackets every threshold by a sample of the parameters, so that
   /// `select` finds it in one pass.
@@ -60,10 +61,15 @@ class TiesMerge final : public Merge {
   /// value on the way unless NaN is allowed. Where the sample could not tell the majority sign, all
   /// signs are counted on the way too, with the sample's thresholds.
   /// Cost: 1 pass over the shard, seldom 2; 2 Allreduce of 64 KiB per task, seldom 3 or more.
-  /// @return false: some rank wished to stop; nothing was selected
+  /// @return false: some rank wished to stop; what was seen is in `pass_state` and `put_own`
   /// Errors: AgreedError{input}: a file that cannot be read; NaN or infinity, with model, tensor
   /// and index.
-  [[nodiscard]] bool select(const comm::Comm& comm, const Progress& progress, const AskWish& wish);
+  [[nodiscard]] bool select(const comm::Comm& comm, const Progress& progress, const RunPart& part);
+
+  [[nodiscard]] plan::PassState pass_state(const comm::Comm& comm) const override;
+  void put_own(const base::PutWords& words) const override;
+  [[nodiscard]] bool take_up(const plan::PassState& state) override;
+  [[nodiscard]] bool take_own(const base::TakeWord& word) override;
 
   [[nodiscard]] std::vector<std::uint64_t> progress(const comm::Comm& comm) const override;
   [[nodiscard]] bool restore(const std::vector<std::uint64_t>& progress, bool counts) override;
@@ -107,9 +113,9 @@ class TiesMerge final : public Merge {
   };
 
   template <class Visit>
-  void each_tile(const BlockData& block, Visit visit);
-  [[nodiscard]] bool look_at_shard(const comm::Comm& comm, const Progress& progress,
-                                   const AskWish& wish);
+  void each_tile(const BlockData& block, base::ElementRange within, Visit visit);
+  [[nodiscard]] bool look_at_shard(const Progress& progress, const RunPart& part);
+  void look_again(const comm::Comm& comm);
   void add_point(const job::Job& job);
   [[nodiscard]] std::vector<std::uint64_t> counts_of_all(const comm::Comm& comm) const;
   static bool has_right_sign(Election& election);
@@ -151,6 +157,9 @@ class TiesMerge final : public Merge {
   std::vector<select::Sought> sought_;     // by task; what elections share is sought once
   std::vector<std::size_t> first_sought_;  // by task, and the end
   select::ThresholdSearch search_;
+  // In the look in hand: by a run before this one; by this rank, or held by it from the look before.
+  plan::Coverage seen_before_;
+  plan::Coverage seen_;
 
   std::vector<float> base_tile_;
   std::vector<float> merged_tile_;

@@ -87,7 +87,7 @@ class Hdf5Writer {
   /// compares it with the checksums taken in `write`: return codes are not trusted (a full disk can
   /// look like success).
   /// Errors: AgreedError{output} that names dataset and elements; {resources} the disk is full.
-  TransferMode close();
+  TransferMode close(const GoesOn& goes_on = [] {});
 
   /// Collective. Rank 0 writes 0-d tensors, the attribute `summary` (JSON text), sets `complete`,
   /// appends the checksums (checksums.hpp), syncs, and renames to the final name.

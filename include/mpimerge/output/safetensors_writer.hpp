@@ -86,7 +86,7 @@ class SafetensorsWriter {
   /// Collective. Syncs and closes the files, then every rank reads back what it wrote and compares
   /// it with the checksums taken in `write`: return codes are not trusted.
   /// Errors: AgreedError{output} that names file and elements; {resources}: the disk is full.
-  void close();
+  void close(const GoesOn& goes_on = [] {});
 
   /// Collective. Rank 0 writes the index, the summary (JSON text) and the files' length fields,
   /// reads all headers as a user would, syncs, and renames to the final name.

@@ -1,10 +1,14 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 
 #include "mpimerge/base/index.hpp"
 
 namespace mpimerge::output {
+
+/// Called now and then in work of hours that communicates nothing: it goes on.
+using GoesOn = std::function<void()>;
 
 /// A stretch of one dataset of the output that has been written, and the checksum of its bytes.
 struct Slab {

@@ -17,6 +17,7 @@
 #include "mpimerge/base/text.hpp"
 #include "mpimerge/base/timer.hpp"
 #include "mpimerge/checkpoint/catalog.hpp"
+#include "mpimerge/comm/abort.hpp"
 #include "mpimerge/comm/agree.hpp"
 #include "mpimerge/comm/object.hpp"
 #include "mpimerge/job/parse.hpp"
@@ -35,6 +36,7 @@
 #include "app/phases.hpp"
 #include "app/progress.hpp"
 #include "app/standard_streams.hpp"
+#include "app/watchdog.hpp"
 
 namespace mpimerge::app {
 namespace {
@@ -55,24 +57,6 @@ struct Conversion {
     archive& plan& metadata& job& summary& companions& card;
   }
 };
-
-// Nothing if there is no such file. What is there is read by people: a job, a summary, a README.
-std::string text_of(const fs::path& file) {
-  constexpr base::Bytes kLongest{std::uint64_t{64} << 20};
-  std::error_code ignored;
-  if (!fs::exists(file, ignored)) return {};
-  const base::FileDescriptor opened = base::open_for_reading(file);
-  const base::Bytes bytes = base::file_size(opened, file);
-  if (bytes > kLongest) {
-    throw base::Error(base::ErrorKind::input,
-                      fmt::format("{}: has {}; expected at most {}; remove it, or move it away",
-                                  base::printable_path(file), base::human_bytes(bytes),
-                                  base::human_bytes(kLongest)));
-  }
-  std::string text(bytes.value(), '\0');
-  base::read_exactly(opened, file, base::Bytes{}, std::as_writable_bytes(std::span(text)));
-  return text;
-}
 
 // A text file ends with one; the text itself does not.
 std::string without_last_newline(std::string text) {
@@ -176,14 +160,15 @@ class Copy {
         store_(plan, reads_, static_cast<std::uint64_t>(comm.rank()), false) {}
 
   /// Collective.
-  void run(ProgressLine& line) {
+  void run(ProgressLine& line, Watchdog& watchdog) {
     std::uint64_t all = 0;
     for (std::size_t group = 0; group < plan_.groups.size(); ++group) all += plan_.rounds(group);
     std::uint64_t done = 0;
     for (std::size_t group = 0; group < plan_.groups.size(); ++group) {
       for (std::uint64_t round = 0; round < plan_.rounds(group); ++round) {
+        watchdog.feed("convert", ++done);
         copy_round(group, round);
-        line.show(static_cast<double>(++done) / static_cast<double>(all));
+        line.show(static_cast<double>(done) / static_cast<double>(all));
       }
     }
   }
@@ -237,6 +222,8 @@ int run_convert(const comm::Comm& comm, const ConvertOptions& options, base::Ver
   Phases phases(comm);
   ProgressLine line(comm.is_root() && !quiet);
   const base::Timer opening;
+  Watchdog watchdog(comm::name_of_rank(comm), options.watchdog, kRunAgain);
+  watchdog.feed("open");
   Conversion conversion;
   comm::collectively(comm, "open", [&] {
     if (!comm.is_root()) return;
@@ -256,13 +243,14 @@ int run_convert(const comm::Comm& comm, const ConvertOptions& options, base::Ver
   const plan::ShardBytes mine =
       plan::shard_bytes(conversion.plan, static_cast<std::uint64_t>(comm.rank()));
   line.begin("convert", static_cast<double>(mine.written.value()) * comm.ranks());
-  copy.run(line);
+  copy.run(line, watchdog);
   line.clear();
   phases.add("read", copy.read_seconds(), copy.bytes());
   phases.add("write", copy.write_seconds(), copy.bytes());
   const base::Timer checking;
-  writer.close();
+  writer.close([&] { watchdog.feed("check"); });
   phases.add("check", checking.seconds(), copy.bytes());
+  watchdog.feed("publish");
   writer.publish(conversion.summary);
 
   if (comm.is_root() && !quiet) {

@@ -14,6 +14,7 @@
 #include "mpimerge/base/dtype.hpp"
 #include "mpimerge/base/text.hpp"
 #include "mpimerge/checkpoint/catalog.hpp"
+#include "mpimerge/comm/abort.hpp"
 #include "mpimerge/comm/agree.hpp"
 #include "mpimerge/comm/collectives.hpp"
 #include "mpimerge/comm/object.hpp"
@@ -25,6 +26,7 @@
 #include "app/commands/commands.hpp"
 #include "app/inputs.hpp"
 #include "app/standard_streams.hpp"
+#include "app/watchdog.hpp"
 
 namespace mpimerge::app {
 namespace {
@@ -217,6 +219,8 @@ std::string describe(const Comparison& comparison, const Differences& difference
 }  // namespace
 
 int run_diff(const comm::Comm& comm, const DiffOptions& options) {
+  Watchdog watchdog(comm::name_of_rank(comm), options.watchdog, kRunAgain);
+  watchdog.feed("open");
   Comparison comparison;
   comm::collectively(comm, "open", [&] {
     if (comm.is_root())
@@ -231,8 +235,10 @@ int run_diff(const comm::Comm& comm, const DiffOptions& options) {
     const plan::ReadPlan reads = plan::plan_reads(plan, base::Bytes{});
     merge::BlockStore store(plan, reads, rank, false);
     for (std::size_t group = 0; group < plan.groups.size(); ++group) {
-      for (const plan::Block& block : plan::blocks(reads, group, plan.shards(group).shard(rank)))
+      for (const plan::Block& block : plan::blocks(reads, group, plan.shards(group).shard(rank))) {
+        watchdog.feed("compare");
         compare_block(plan, store.load(block), options, differences);
+      }
     }
   });
   differences.reduce(comm);

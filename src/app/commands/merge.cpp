@@ -4,6 +4,7 @@
 #include <array>
 #include <csignal>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -29,13 +30,16 @@
 #include "mpimerge/comm/object.hpp"
 #include "mpimerge/job/parse.hpp"
 #include "mpimerge/merge/block_store.hpp"
+#include "mpimerge/output/hdf5_catalog.hpp"
 #include "mpimerge/output/hdf5_writer.hpp"
 #include "mpimerge/output/journal.hpp"
 #include "mpimerge/output/model_files.hpp"
+#include "mpimerge/output/pass_file.hpp"
 #include "mpimerge/output/safetensors_writer.hpp"
 #include "mpimerge/plan/read_plan.hpp"
 
 #include "app/commands/commands.hpp"
+#include "app/inputs.hpp"
 #include "app/memory.hpp"
 #include "app/merge_rounds.hpp"
 #include "app/model_card.hpp"
@@ -126,6 +130,7 @@ void refuse_over_others(const std::filesystem::path& file, const char* option, c
     others.push_back(output);
     others.push_back(output + ".partial");
   }
+  others.push_back(pass_path(work.job.outputs).string());
   for (const plan::Source& source : work.plan.sources)
     others.insert(others.end(), source.files.begin(), source.files.end());
   for (const std::string& other : others) {
@@ -139,14 +144,21 @@ void refuse_over_others(const std::filesystem::path& file, const char* option, c
   }
 }
 
-// Whether every output has its name, from a run of this very job.
-bool all_finished(const job::Job& job) {
-  return std::all_of(job.outputs.begin(), job.outputs.end(), [&](const std::string& output) {
-    std::error_code ignored;
-    return !std::filesystem::exists(output + ".partial", ignored) &&
-           (is_hdf5_name(output) ? output::is_finished(output, job.text)
-                                 : output::is_finished_directory(output, job.text));
-  });
+// Whether an output has its name already, from an earlier run of this very merge.
+bool is_finished(const std::string& output, const job::Job& job, const output::Journal& earlier) {
+  std::error_code ignored;
+  if (std::filesystem::exists(output + ".partial", ignored)) return false;
+  try {
+    if (is_hdf5_name(output)) {
+      return output::is_finished(output, job.text) &&
+             made_by_this_merge(output::read_merge_record(output).summary, earlier);
+    }
+    return output::is_finished_directory(output, job.text) &&
+           made_by_this_merge(text_of(std::filesystem::path(output) / output::kSummaryFile),
+                              earlier);
+  } catch (const base::Error&) {
+    return false;
+  }
 }
 
 Work prepare(const MergeOptions& options, std::uint64_t ranks) {
@@ -177,7 +189,13 @@ Work prepare(const MergeOptions& options, std::uint64_t ranks) {
   journal.job = work.job.text;
   journal.inputs = fingerprints(models);
   const auto earlier = earlier_run(options, journal_file, journal);
-  work.finished = earlier && all_finished(work.job);
+  for (const std::string& output : work.job.outputs) {
+    if (!earlier || !is_finished(output, work.job, *earlier)) work.unfinished.push_back(output);
+  }
+  const std::vector<std::byte> identity = output::encode(journal);
+  work.merge = XXH3_64bits(identity.data(), identity.size());
+  work.pass =
+      earlier_pass(pass_path(work.job.outputs), work.merge, earlier && earlier->method.empty());
   work.journal = output::encode(earlier ? *earlier : journal);
   return work;
 }
@@ -185,7 +203,8 @@ Work prepare(const MergeOptions& options, std::uint64_t ranks) {
 // Collective. A run that was killed at the very end had given every output its name.
 int already_finished(const comm::Comm& comm, const MergeOptions& options, const Work& work) {
   comm::collectively(comm, "journal", [&] {
-    if (comm.is_root()) remove_journal(journal_path(options, work.job.outputs));
+    if (comm.is_root())
+      remove_journal(journal_path(options, work.job.outputs), pass_path(work.job.outputs));
   });
   base::log().info("{} is complete already", work.job.outputs.front());
   return 0;
@@ -270,15 +289,16 @@ void warn_of_missing_config(const job::Job& job) {
                    layout_path(job), output::kConfigFile);
 }
 
-// Collective. Where outputs cannot be gone on with, all begin anew and the journal's slabs are gone.
+// Collective. The outputs that are to be made. Where they cannot be gone on with, all begin anew and
+// the journal's slabs are gone.
 std::vector<OutputWriter> open_outputs(const comm::Comm& comm, const MergeOptions& options,
-                                       const job::Job& job, const OutputLayout& layout,
+                                       const Work& work, const OutputLayout& layout,
                                        output::Journal& journal) {
   std::vector<OutputWriter> writers;
   const auto open_all = [&](auto open) {
-    for (const std::string& path : job.outputs) {
+    for (const std::string& path : work.unfinished) {
       writers.push_back(
-          open(comm, path, layout.layout, directory_options(options, job, layout, path)));
+          open(comm, path, layout.layout, directory_options(options, work.job, layout, path)));
     }
   };
   if (!journal.slabs.empty()) {
@@ -358,12 +378,14 @@ class MergeRun {
     const std::filesystem::path path = journal_path(options_, work_.job.outputs);
     comm::collectively(comm_, "journal", [&] { check_journal(journal_, file_, path.string()); });
     if (comm_.is_root()) warn_of_missing_config(work_.job);
-    writers_ = open_outputs(comm_, options_, work_.job, file_, journal_);
+    writers_ = open_outputs(comm_, options_, work_, file_, journal_);
     if (restored_) restore(path);
     const std::vector<output::Slab> finished = journal_.slabs;
     journal_.runs.push_back(this_run(comm_));
     if (!comm_.is_root()) journal_ = {};
-    recovery_.emplace(comm_, path, options_.checkpoint_interval, std::move(journal_));
+    if (!work_.pass.empty()) take_up_pass();
+    recovery_.emplace(comm_, path, pass_path(work_.job.outputs), work_.merge,
+                      options_.checkpoint_interval, std::move(journal_));
     phases_.add("open", opening_.seconds(), base::Bytes{});
     say_what_comes(finished);
     try {
@@ -389,8 +411,59 @@ class MergeRun {
     for (OutputWriter& writer : writers_) writer.adopt(mine);
   }
 
+  // Collective. Goes on within a look at the inputs: each rank takes over parts of the ranks before.
+  void take_up_pass() {
+    const std::filesystem::path file = pass_path(work_.job.outputs);
+    const auto head = output::decode_pass_head(work_.pass);
+    const auto each_part = [&](const auto& visit) {
+      for (auto part = static_cast<std::size_t>(comm_.rank()); part < head->parts.size();
+           part += static_cast<std::size_t>(comm_.ranks())) {
+        output::PassPart own(file, *head, part);
+        visit(own);
+      }
+    };
+    bool damaged = !head;
+    try {
+      if (head) {
+        each_part([&](output::PassPart& part) { damaged = damaged || !part.is_whole(); });
+      }
+    } catch (const base::Error&) {
+      damaged = true;
+    }
+    if (comm::all_reduce_max(comm_, std::uint64_t{damaged}) != 0) {
+      if (comm_.is_root()) warn_of_damaged_pass(file);
+      return;
+    }
+    comm::collectively(comm_, "take up pass", [&] {
+      bool fits = merge_->take_up(head->state);
+      each_part([&](output::PassPart& part) {
+        fits = fits && merge_->take_own([&] { return part.word(); });
+      });
+      if (fits) return;
+      throw base::Error(
+          base::ErrorKind::output,
+          fmt::format("{}: does not fit this merge; --overwrite begins it anew", file.string()));
+    });
+    first_step_ = head->state.step;
+    seen_ = share_of_inputs(head->state.looked_at);
+  }
+
+  // How much of the elements to merge that is.
+  [[nodiscard]] double share_of_inputs(const plan::Coverage& seen) const {
+    double all = 0;
+    for (std::size_t group = 0; group < work_.plan.groups.size(); ++group) {
+      if (work_.plan.merges(group))
+        all += static_cast<double>(work_.plan.groups[group].elements.value());
+    }
+    return static_cast<double>(seen.elements().value()) / all;
+  }
+
   // Collective.
   void say_what_comes(const std::vector<output::Slab>& finished) {
+    for (const std::string& output : work_.job.outputs) {
+      if (std::ranges::find(work_.unfinished, output) == work_.unfinished.end())
+        base::log().info("{} is complete already", output);
+    }
     const plan::Plan& plan = work_.plan;
     base::log().info(
         "{} parameters in {} tensors, {} tasks, {} ranks, {} of memory for data per rank",
@@ -401,6 +474,8 @@ class MergeRun {
                        base::human_bytes(bytes_of(finished, file_)));
       return;
     }
+    if (seen_ > 0)
+      base::log().info("resumed: {:.0f} % of the inputs were looked at before", 100 * seen_);
     const MemoryUse planned = memory_of_all(comm_, reads_, traffic_, traffic_.resident);
     base::log().info("{}", describe(planned, passes_.selects));
   }
@@ -420,17 +495,19 @@ class MergeRun {
   // Collective.
   int select_and_merge(const std::vector<output::Slab>& finished) {
     const auto show = [&](double share) { line_.show(share); };
-    for (const merge::Step& step :
-         restored_ ? std::vector<merge::Step>{} : merge_->steps(traffic_)) {
-      const auto wish = [&, stretch = std::uint64_t{0}]() mutable {
-        watchdog_.feed(step.name, ++stretch);
-        return recovery_->wish();
+    const auto steps = restored_ ? std::vector<merge::Step>{} : merge_->steps(traffic_);
+    for (std::size_t number = first_step_; number < steps.size(); ++number) {
+      const merge::Step& step = steps[number];
+      const auto run_part = [&,
+                             parts = std::uint64_t{0}](const std::function<void()>& part) mutable {
+        watchdog_.feed(step.name, ++parts);
+        const comm::Wish wish = comm::collectively(comm_, step.name, part, recovery_->wish());
+        if (wish != comm::Wish::go_on) recovery_->save_pass(*merge_);
+        return wish != comm::Wish::stop;
       };
       bool done = false;
-      reading(step.name, step.expected, [&] { done = step.run(comm_, show, wish); });
-      if (done) continue;
-      recovery_->save(nullptr, writers_);
-      return stopped();
+      reading(step.name, step.expected, [&] { done = step.run(comm_, show, run_part); });
+      if (!done) return stopped();
     }
 
     MergeRounds rounds(comm_, work_.plan, *merge_, writers_, file_, finished);
@@ -440,6 +517,8 @@ class MergeRun {
       const bool made = rounds.run(*recovery_, watchdog_, show);
       line_.clear();
       if (!made) return stopped();
+      // So that a run that is killed between two of them getting their names is gone on with.
+      if (writers_.size() > 1) recovery_->save(*merge_, writers_);
       settled = merge_->settle(comm_);
       if (settled) break;
       base::log().info("cancelling sums took the rarer sign; merging once more with the other");
@@ -454,11 +533,12 @@ class MergeRun {
 
   // Collective.
   void finish() {
-    watchdog_.feed("check");
+    const auto check = [&] { watchdog_.feed("check"); };
+    check();
     const base::Timer checking;
     MergeReport report{work_.job, work_.plan, *merge_, phases_.list(), {}, {}, {}, {}};
     for (OutputWriter& writer : writers_) {
-      if (auto transfer = writer.close()) report.transfers.push_back(std::move(*transfer));
+      if (auto transfer = writer.close(check)) report.transfers.push_back(std::move(*transfer));
     }
     phases_.add("check", checking.seconds(),
                 base::Bytes{traffic_.written.value() * writers_.size()});
@@ -523,6 +603,8 @@ class MergeRun {
   merge::BlockStore store_;
   merge::BlockStore rows_;  // what rows have outside of a block
   std::unique_ptr<merge::Merge> merge_;
+  std::size_t first_step_ = 0;
+  double seen_ = 0;  // of the inputs in that step, by earlier runs
   const OutputLayout file_;
   std::vector<OutputWriter> writers_;
   std::optional<Recovery> recovery_;
@@ -535,7 +617,8 @@ class MergeRun {
 
 int run_merge(const comm::Comm& comm, const MergeOptions& options, base::Verbosity verbosity) {
   note_stop_signals();
-  Watchdog watchdog(comm::name_of_rank(comm), options.watchdog);
+  Watchdog watchdog(comm::name_of_rank(comm), options.watchdog,
+                    "--resume goes on from the journal");
   watchdog.feed("prepare");
   Work work;
   comm::collectively(comm, "prepare", [&] {
@@ -544,7 +627,8 @@ int run_merge(const comm::Comm& comm, const MergeOptions& options, base::Verbosi
   comm::bcast_object(comm, work);
   const std::vector<char> archive = comm::to_bytes(work);
   comm::agree_same(comm, XXH3_64bits(archive.data(), archive.size()), "plan");
-  if (work.finished) return already_finished(comm, options, work);
+  if (!work.job.outputs.empty() && work.unfinished.empty())
+    return already_finished(comm, options, work);
   return MergeRun(comm, options, std::move(work), watchdog, verbosity == base::Verbosity::quiet)
       .run();
 }

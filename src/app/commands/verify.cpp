@@ -15,6 +15,7 @@
 #include "mpimerge/base/file_descriptor.hpp"
 #include "mpimerge/base/text.hpp"
 #include "mpimerge/checkpoint/catalog.hpp"
+#include "mpimerge/comm/abort.hpp"
 #include "mpimerge/comm/agree.hpp"
 #include "mpimerge/comm/collectives.hpp"
 #include "mpimerge/comm/object.hpp"
@@ -23,6 +24,7 @@
 #include "app/commands/commands.hpp"
 #include "app/inputs.hpp"
 #include "app/standard_streams.hpp"
+#include "app/watchdog.hpp"
 
 namespace mpimerge::app {
 namespace {
@@ -130,7 +132,7 @@ std::string tensors_in(const checkpoint::Catalog& catalog, const std::string& fi
 
 // This rank's share of the blocks, those that are damaged.
 std::vector<std::uint64_t> damaged_blocks(const comm::Comm& comm, const Covered& covered,
-                                          const std::vector<Block>& blocks) {
+                                          const std::vector<Block>& blocks, Watchdog& watchdog) {
   std::vector<std::uint64_t> bad;
   const auto rank = static_cast<std::uint64_t>(comm.rank());
   const auto ranks = static_cast<std::uint64_t>(comm.ranks());
@@ -139,6 +141,7 @@ std::vector<std::uint64_t> damaged_blocks(const comm::Comm& comm, const Covered&
   std::uint64_t opened = covered.files.size();  // none; blocks are in the order of files
   for (std::uint64_t number = blocks.size() * rank / ranks;
        number < blocks.size() * (rank + 1) / ranks; ++number) {
+    watchdog.feed("verify");
     const Block& block = blocks[number];
     const std::string& path = covered.files[block.file];
     if (block.file != opened) file = base::open_for_reading(path);
@@ -151,6 +154,8 @@ std::vector<std::uint64_t> damaged_blocks(const comm::Comm& comm, const Covered&
 }  // namespace
 
 int run_verify(const comm::Comm& comm, const VerifyOptions& options) {
+  Watchdog watchdog(comm::name_of_rank(comm), options.watchdog, kRunAgain);
+  watchdog.feed("open");
   Covered covered;
   comm::collectively(comm, "open", [&] {
     if (comm.is_root()) covered = open_covered(options.path);
@@ -159,7 +164,8 @@ int run_verify(const comm::Comm& comm, const VerifyOptions& options) {
   const std::vector<Block> blocks = all_blocks(covered);
 
   std::vector<std::uint64_t> bad;
-  comm::collectively(comm, "verify", [&] { bad = damaged_blocks(comm, covered, blocks); });
+  comm::collectively(comm, "verify",
+                     [&] { bad = damaged_blocks(comm, covered, blocks, watchdog); });
   const std::vector<char> gathered = comm::gather_bytes(
       comm, {reinterpret_cast<const char*>(bad.data()), bad.size() * sizeof(std::uint64_t)});
   comm::collectively(comm, "verify", [&] {
