@@ -1,19 +1,21 @@
 cmake_minimum_required(VERSION 3.25)
 # Includes point down only: every #include "mpimerge/..." and "ROOM/..." of a room stands in this table. Only comm and hdf5
 # speak MPI, only hdf5 speaks HDF5, and MPI_COMM_WORLD stands once, in app/program.cpp. Comments and texts may name anything.
+# Only headers are included.
 set(allowed_base base)
 set(allowed_kernel kernel base)
 set(allowed_method method base kernel)
 set(allowed_job job base method)
 set(allowed_checkpoint checkpoint base)
 set(allowed_comm comm base)
+set(allowed_report report base)
 set(allowed_plan plan base checkpoint)
 set(allowed_select select base kernel comm)
 set(allowed_hdf5 hdf5 base comm)
 set(allowed_merge merge base kernel method job checkpoint plan select comm)
 set(allowed_output output base checkpoint plan hdf5 comm)
-set(allowed_app app base kernel method job checkpoint comm plan select hdf5 merge output)
-set(rooms base kernel method job checkpoint comm plan select hdf5 merge output app)
+set(allowed_app app base kernel method job checkpoint report comm plan select hdf5 merge output)
+set(rooms base kernel method job checkpoint report comm plan select hdf5 merge output app)
 
 set(faults "")
 set(worlds "")
@@ -54,6 +56,9 @@ foreach(room IN LISTS rooms)
       endif()
       if(NOT target IN_LIST allowed_${room})
         string(APPEND faults "${source}: ${room} may not include ${target}: ${line}\n")
+      endif()
+      if(NOT line MATCHES "\\.hpp\"$")
+        string(APPEND faults "${source}: not a header: ${line}\n")
       endif()
     endforeach()
 

@@ -27,6 +27,8 @@ check(src/kernel/a.cpp "#include \"lanes.hpp\"" fails)
 check(include/mpimerge/base/a.hpp "#include \"mpimerge/job/job.hpp\"" fails)
 check(include/mpimerge/plan/a.hpp "#include \"mpimerge/select/topk.hpp\"" fails)
 check(src/merge/a.cpp "#include \"mpimerge/output/hdf5_writer.hpp\"" fails)
+check(src/merge/a.cpp "#include \"merge/ties.cpp\"" fails)
+check(src/merge/a.cpp "#include \"merge/tiles.hpp\"" passes)
 
 check(src/comm/a.cpp "int x = MPI_Barrier(comm)" passes)
 check(src/merge/a.cpp "int x = MPI_Barrier(comm)" fails)

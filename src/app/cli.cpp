@@ -163,7 +163,6 @@ Command parse_command_line(int argc, const char* const* argv) {
         ->check(kSize)
         ->capture_default_str();
   };
-  std::string log_directory;
   const auto add_watchdog = [](CLI::App& command, double& seconds) {
     command
         .add_option("--watchdog", seconds,
@@ -172,6 +171,7 @@ Command parse_command_line(int argc, const char* const* argv) {
         ->default_val(1800)
         ->check(CLI::Range(0.0, 1e6));
   };
+  std::string log_directory;
   const auto add_run = [&](CLI::App& command) {
     command.add_option("--summary", merge.summary, "Write what was done as JSON")
         ->type_name("FILE");
@@ -298,6 +298,19 @@ Command parse_command_line(int argc, const char* const* argv) {
   add_watchdog(diff_command, diff.watchdog);
   add_verbosity(diff_command);
 
+  CompareOptions compare;
+  CLI::App& compare_command = *app.add_subcommand(
+      "compare", "Norms, cosines and sign agreement of models' task vectors, without merging");
+  compare_command.add_option("MODELS", compare.models, "Checkpoints, fine-tuned from the base")
+      ->required();
+  compare_command.add_option("--base", compare.base, "Checkpoint that all were fine-tuned from")
+      ->type_name("PATH")
+      ->required();
+  compare_command.add_option("--json", compare.json, "Also write all numbers, tensor by tensor")
+      ->type_name("FILE");
+  add_watchdog(compare_command, compare.watchdog);
+  add_verbosity(compare_command);
+
   ConvertOptions convert;
   CLI::App& convert_command =
       *app.add_subcommand("convert", "Copy a checkpoint into the other format, bit by bit");
@@ -312,6 +325,24 @@ Command parse_command_line(int argc, const char* const* argv) {
   add_watchdog(convert_command, convert.watchdog);
   add_verbosity(convert_command);
 
+  ReportOptions report;
+  CLI::App& report_command = *app.add_subcommand(
+      "report", "Make a page (HTML) of what a merge did, or of what one would do");
+  report_command
+      .add_option(
+          "PATH", report.path,
+          "Output of a merge: an HDF5 file or a directory; the JSON of --summary or of compare; or "
+          "a job file (.yaml), which is run for its statistics and writes no model")
+      ->required();
+  report_command
+      .add_option("-o,--output", report.page,
+                  "The page, a name that ends in .html; the numbers go to the same name with .json")
+      ->type_name("FILE")
+      ->required();
+  report_command.add_flag("--overwrite", report.overwrite, "Replace a page that exists");
+  add_work(report_command);
+  add_verbosity(report_command);
+
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
@@ -324,7 +355,7 @@ Command parse_command_line(int argc, const char* const* argv) {
     if (unknown_command) {
       throw base::Error(base::ErrorKind::usage,
                         fmt::format("{}: no such command; expected merge, perturb, plan, inspect, "
-                                    "verify, diff or convert; "
+                                    "verify, diff, compare, convert or report; "
                                     "`mpimerge --help` shows more",
                                     base::printable(argv[1])));
     }
@@ -345,7 +376,8 @@ Command parse_command_line(int argc, const char* const* argv) {
     merge.job = "options of perturb";
     merge.job_text = perturb_job(perturbation);
   }
-  if (merge_command.parsed() || perturb_command.parsed() || plan_command.parsed()) {
+  if (merge_command.parsed() || perturb_command.parsed() || plan_command.parsed() ||
+      report_command.parsed()) {
     if (!memory.empty()) merge.memory = base::parse_bytes(memory);
     merge.chunk = std::min(base::parse_bytes(chunk), kLargestChunk);
     if (plan_command.parsed()) {
@@ -353,6 +385,9 @@ Command parse_command_line(int argc, const char* const* argv) {
       if (!bandwidth.empty()) plan.bandwidth = parse_rate(bandwidth);
       plan.merge = merge;
       command.what = plan;
+    } else if (report_command.parsed()) {
+      report.merge = merge;
+      command.what = report;
     } else {
       merge.shard_size = base::parse_bytes(shard_size);
       merge.again = command_to_resume(argc, argv);
@@ -363,6 +398,8 @@ Command parse_command_line(int argc, const char* const* argv) {
     command.what = inspect;
   } else if (verify_command.parsed()) {
     command.what = verify;
+  } else if (compare_command.parsed()) {
+    command.what = compare;
   } else if (convert_command.parsed()) {
     convert.shard_size = base::parse_bytes(shard_size);
     command.what = convert;

@@ -59,12 +59,26 @@ struct DiffOptions {
   double watchdog = 0;    ///< as in MergeOptions
 };
 
+struct CompareOptions {
+  std::vector<std::string> models;
+  std::string base;
+  std::string json;     ///< file; empty: none
+  double watchdog = 0;  ///< seconds without progress until a rank ends; 0: never
+};
+
 struct ConvertOptions {
   std::string input;
   std::string output;
   base::Bytes shard_size;  ///< of a directory: what each of its files holds at most
   bool overwrite = false;
   double watchdog = 0;  ///< as in MergeOptions
+};
+
+struct ReportOptions {
+  std::string path;  ///< output of a merge, or the job of one that is run for its statistics
+  std::string page;  ///< HTML; JSON is put beside it
+  bool overwrite = false;
+  MergeOptions merge;  ///< how that job is run
 };
 
 /// Help or version: the text to print.
@@ -74,7 +88,7 @@ struct Message {
 
 struct Command {
   std::variant<Message, MergeOptions, PlanOptions, InspectOptions, VerifyOptions, DiffOptions,
-               ConvertOptions>
+               CompareOptions, ConvertOptions, ReportOptions>
       what;
   base::Verbosity verbosity = base::Verbosity::normal;
   std::string log_directory{};  ///< for one log file per rank; empty: none

@@ -151,6 +151,8 @@ void count_allreduces(const job::Job& job, const plan::Plan& plan, Forecast& sum
     all.add(plan.rounds(group), plan.rounds(group) * merge::kAgreementBytes);
   constexpr std::uint64_t kSignsAndConflicts = 6;
   if (merge::is_ties(job)) all.add(1, (kSignsAndConflicts + job.tasks.size()) * 8);
+  const merge::Allreduces of_statistics = merge::predict_statistics(plan, job);
+  all.add(of_statistics.calls, of_statistics.bytes.value());
   sum.allreduce_calls = all.calls;
   sum.allreduce_bytes = all.bytes;
 }

@@ -1,16 +1,11 @@
 #include "app/inputs.hpp"
 
 #include <filesystem>
-#include <span>
-#include <string>
 #include <system_error>
 
 #include <fmt/format.h>
 
 #include "mpimerge/base/error.hpp"
-#include "mpimerge/base/file_descriptor.hpp"
-#include "mpimerge/base/index.hpp"
-#include "mpimerge/base/text.hpp"
 #include "mpimerge/checkpoint/safetensors.hpp"
 #include "mpimerge/checkpoint/torch.hpp"
 #include "mpimerge/job/hub.hpp"
@@ -46,23 +41,6 @@ checkpoint::Catalog open_checkpoint(const std::string& path, const std::string& 
                                   job::not_in_hub_cache(*model)));
   }
   return open_checkpoint(path);
-}
-
-std::string text_of(const std::filesystem::path& file) {
-  constexpr base::Bytes kLongest{std::uint64_t{64} << 20};
-  std::error_code ignored;
-  if (!std::filesystem::exists(file, ignored)) return {};
-  const base::FileDescriptor opened = base::open_for_reading(file);
-  const base::Bytes bytes = base::file_size(opened, file);
-  if (bytes > kLongest) {
-    throw base::Error(base::ErrorKind::input,
-                      fmt::format("{}: has {}; expected at most {}; remove it, or move it away",
-                                  base::printable_path(file), base::human_bytes(bytes),
-                                  base::human_bytes(kLongest)));
-  }
-  std::string text(bytes.value(), '\0');
-  base::read_exactly(opened, file, base::Bytes{}, std::as_writable_bytes(std::span(text)));
-  return text;
 }
 
 }  // namespace mpimerge::app

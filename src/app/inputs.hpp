@@ -1,6 +1,5 @@
 #pragma once
 
-#include <filesystem>
 #include <string>
 
 #include "mpimerge/checkpoint/catalog.hpp"
@@ -15,10 +14,5 @@ checkpoint::Catalog open_checkpoint(const std::string& path);
 /// Local. The same of a model that a job names: where there is no such path, but the name can be one
 /// of the Hub, the error tells how to fetch it.
 checkpoint::Catalog open_checkpoint(const std::string& path, const std::string& name);
-
-/// Local. The content of a file that is read by people: a job, a summary, a README. Empty if there is
-/// no such file.
-/// Errors: Error{input}: unreadable, or longer than 64 MiB.
-std::string text_of(const std::filesystem::path& file);
 
 }  // namespace mpimerge::app

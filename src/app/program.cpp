@@ -60,9 +60,16 @@ int run(const comm::Comm& world, int argc, char** argv) {
                [&](const InspectOptions& options) { return run_inspect(world, options); },
                [&](const VerifyOptions& options) { return run_verify(world, options); },
                [&](const DiffOptions& options) { return run_diff(world, options); },
+               [&](const CompareOptions& options) {
+                 return run_compare(world, options, command.verbosity);
+               },
                [&](const ConvertOptions& options) {
                  std::signal(SIGPIPE, SIG_IGN);
                  return run_convert(world, options, command.verbosity);
+               },
+               [&](const ReportOptions& options) {
+                 std::signal(SIGPIPE, SIG_IGN);
+                 return run_report(world, options, command.verbosity);
                }},
       command.what);
 }

@@ -3,12 +3,15 @@
 #include <bit>
 #include <cmath>
 #include <span>
+#include <string_view>
 
 #include <fmt/format.h>
 
 #include "mpimerge/base/text.hpp"
 #include "mpimerge/job/numbers.hpp"
 #include "mpimerge/method/method.hpp"
+
+#include "app/statistics_json.hpp"
 
 namespace mpimerge::app {
 namespace {
@@ -111,6 +114,11 @@ nlohmann::ordered_json summary_json(const MergeReport& report) {
     summary["conflicts"] = {{"before_trim", counts->conflicts_before_trim},
                             {"after_trim", counts->conflicts_after_trim}};
   }
+  if (const merge::Statistics* const statistics = report.merge.statistics()) {
+    std::vector<std::string> tasks;
+    for (const job::Task& task : report.job.tasks) tasks.push_back(task.name);
+    summary["report"] = statistics_json(*statistics, statistics->is_full ? "full" : "basic", tasks);
+  }
   summary["memory"] = plan::name(plan::residency(report.memory.all));
   summary["memory_plan"] = memory_json(report.memory);
   summary["phases"] = phases;
@@ -118,6 +126,17 @@ nlohmann::ordered_json summary_json(const MergeReport& report) {
   summary["hdf5"] = hdf5;
   summary["provenance"] = report.provenance;
   return summary;
+}
+
+std::string summary_text(const MergeReport& report) {
+  nlohmann::ordered_json summary = summary_json(report);
+  const auto statistics = summary.find("report");
+  if (statistics == summary.end()) return summary.dump(2);
+  const std::string of_tensors = statistics->dump();
+  summary.erase(statistics);
+  std::string text = summary.dump(2);
+  text.resize(text.size() - std::string_view("\n}").size());
+  return text + ",\n  \"report\": " + of_tensors + "\n}";
 }
 
 std::string summary_table(const MergeReport& report) {

@@ -44,6 +44,9 @@ struct MergeReport {
 /// Local. The summary of README, "Output": a stable JSON object.
 nlohmann::ordered_json summary_json(const MergeReport& report);
 
+/// Local. The same as text: a key per line, but for the statistics of tensors, which are many.
+std::string summary_text(const MergeReport& report);
+
 /// Local. The same for people: what was merged and what the trim and the election did.
 std::string summary_table(const MergeReport& report);
 

@@ -161,6 +161,7 @@ class JobReader {
     read_base();
     read_models();
     read_types(root_, job_);
+    read_report();
     read_tensors();
     for (const Task& task : job_.tasks) {
       if (task.adapter.empty()) continue;
@@ -399,6 +400,17 @@ class JobReader {
     if (!value || value->node().text == "base") return;
     value->fault_expected("base",
                           "others are not supported by this version, which merges no vocabularies");
+  }
+
+  void read_report() {
+    const auto value = root_.find("report");
+    if (!value) return;
+    value->read_choice(job_.report,
+                       {{"none", Report::none}, {"basic", Report::basic}, {"full", Report::full}});
+    const bool needs_base = method_ != nullptr && method_->base == method::Base::needed;
+    if (job_.report == Report::full && job_.base_name.empty() && !needs_base)
+      value->fault(
+          "found `full` in a job without base_model; task vectors are differences from it");
   }
 
   void read_tensors() {

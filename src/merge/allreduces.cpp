@@ -17,6 +17,7 @@
 #include "merge/method_tensors.hpp"
 #include "merge/shard_parts.hpp"
 #include "merge/sources.hpp"
+#include "merge/tally.hpp"
 #include "merge/tensor_ranks.hpp"
 
 namespace mpimerge::merge {
@@ -133,6 +134,14 @@ Allreduces predict_allreduces(const plan::Plan& plan, const job::Job& job) {
   for (std::size_t pass = 0; pass < method->passes().size(); ++pass)
     add_pass(plan, job, *method, pass, tensors, parts, sum);
   return sum;
+}
+
+Allreduces predict_statistics(const plan::Plan& plan, const job::Job& job) {
+  const bool trims = is_ties(job);
+  const bool is_full = job.report == job::Report::full && (trims || !job.base_name.empty());
+  if (job.report == job::Report::none || (!trims && !is_full)) return {};
+  return Tally(plan, job.tasks.size(), {.trims = trims, .full = is_full, .merged = is_full})
+      .allreduces();
 }
 
 std::vector<base::Bytes> predict_samples(const plan::Plan& plan, const job::Job& job) {

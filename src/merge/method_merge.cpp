@@ -91,7 +91,10 @@ MethodMerge::MethodMerge(const plan::Plan& plan, const plan::ReadPlan& reads, co
       side_files_(plan, job.nan == job::NanPolicy::error),
       method_(description.make(setup_of(job, &side_files_))),
       tensors_(plan, job, description, sources_, *method_),
-      tiles_(plan, job, sources_, method_->grain(), rows) {}
+      tiles_(plan, job, sources_, method_->grain(), rows) {
+  if (job.report == job::Report::full && sources_.has_base)
+    tally_.emplace(plan, sources_.models, Tally::Level{.full = true, .merged = true});
+}
 
 std::vector<Step> MethodMerge::steps(const plan::Traffic& traffic) {
   std::vector<Step> list;
@@ -390,24 +393,33 @@ void MethodMerge::merge_chunk(std::size_t group, base::ElementRange chunk,
     const BlockData& block = store_.load(blocks[number]);
     const std::size_t block_begin = (block.range.begin - chunk.begin).value();
     copy_unmerged(plan_, block, out.subspan(block_begin * out_bytes));
+    if (tally_) merged_block_.resize(block.range.count().value());
     for (const Stretch& stretch : tiles_.stretches(block)) {
       const method::Tensor& of = tensors_.tensor(stretch.tensor);
       const method::Tile& tile = tiles_.tile(block, stretch, tensors_.models());
       if (merged_.size() < tile.elements) merged_.resize(tile.elements);
       method_->merge(of, tile, merged_.data());
       const plan::Segment& part = block.segments[stretch.segment];
-      const std::size_t first = block_begin + part.chunk_offset.value() +
-                                (stretch.own.begin - part.elements.begin).value();
+      const std::size_t first =
+          part.chunk_offset.value() + (stretch.own.begin - part.elements.begin).value();
       const std::size_t count = tile.own_end - tile.own_begin;
-      kernel::from_f32(out_type, std::span<const float>(merged_).subspan(tile.own_begin, count),
-                       out.subspan(first * out_bytes, count * out_bytes));
+      const auto merged = std::span<const float>(merged_).subspan(tile.own_begin, count);
+      kernel::from_f32(out_type, merged,
+                       out.subspan((block_begin + first) * out_bytes, count * out_bytes));
+      if (tally_)
+        std::ranges::copy(merged, merged_block_.begin() + static_cast<std::ptrdiff_t>(first));
     }
+    if (tally_) tally_->look(block, merged_block_.data());
   }
 }
 
-bool MethodMerge::settle(const comm::Comm& /*comm*/) { return true; }
+bool MethodMerge::settle(const comm::Comm& comm) {
+  if (tally_) statistics_ = tally_->finish(comm);
+  return true;
+}
 
-// The facts' bits, after a number that makes it never empty: how many there are.
+// The facts' bits, after a number that makes it never empty: how many there are. Then thresholds,
+// and what was counted of each tensor.
 std::vector<std::uint64_t> MethodMerge::progress(const comm::Comm& comm) const {
   std::vector<std::uint64_t> bits;
   for (const double fact : tensors_.facts()) bits.push_back(std::bit_cast<std::uint64_t>(fact));
@@ -418,15 +430,22 @@ std::vector<std::uint64_t> MethodMerge::progress(const comm::Comm& comm) const {
   for (const double fact : tensors_.model_facts())
     numbers.push_back(std::bit_cast<std::uint64_t>(fact));
   for (const TaskTrim& trim : trims_) numbers.push_back(trim.threshold_bits);
+  if (tally_) {
+    const std::vector<std::uint64_t> of_tensors = tally_->numbers(comm);
+    numbers.insert(numbers.end(), of_tensors.begin(), of_tensors.end());
+  }
   return numbers;
 }
 
-bool MethodMerge::restore(const std::vector<std::uint64_t>& progress, bool /*counts*/) {
-  const std::size_t known = 1 + tensors_.facts().size() + tensors_.model_facts().size();
+bool MethodMerge::restore(const std::vector<std::uint64_t>& progress, bool counts) {
+  const std::size_t of_tensors = tally_ ? tally_->size() : 0;
+  const std::size_t known =
+      1 + tensors_.facts().size() + tensors_.model_facts().size() + of_tensors;
   const std::size_t trims = progress.size() < known ? 0 : progress.size() - known;
   if (progress.size() < known || progress[0] != tensors_.facts().size() ||
       (trims != 0 && trims != sources_.models))
     return false;
+  if (tally_ && counts && !tally_->load(std::span(progress).last(of_tensors))) return false;
   std::size_t next = 1;
   for (double& fact : tensors_.facts()) fact = std::bit_cast<double>(progress[next++]);
   for (double& fact : tensors_.model_facts()) fact = std::bit_cast<double>(progress[next++]);

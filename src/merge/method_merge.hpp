@@ -17,6 +17,7 @@
 #include "merge/method_tensors.hpp"
 #include "merge/side_files.hpp"
 #include "merge/sources.hpp"
+#include "merge/tally.hpp"
 #include "merge/tiles.hpp"
 
 namespace mpimerge::merge {
@@ -52,6 +53,9 @@ class MethodMerge final : public Merge {
   [[nodiscard]] std::span<const TaskTrim> trims(std::size_t /*point*/ = 0) const override {
     return trims_;
   }
+  [[nodiscard]] const Statistics* statistics(std::size_t /*point*/ = 0) const override {
+    return statistics_ ? &*statistics_ : nullptr;
+  }
 
  private:
   using TensorSums = std::vector<method::ExactSum>;
@@ -80,6 +84,9 @@ class MethodMerge final : public Merge {
   Tiles tiles_;
   std::vector<TaskTrim> trims_;
   std::vector<float> merged_;
+  std::optional<Tally> tally_;       // of a job that asks for full statistics
+  std::vector<float> merged_block_;  // for it
+  std::optional<Statistics> statistics_;
 
   // The pass in hand.
   std::size_t pass_ = 0;

@@ -37,6 +37,9 @@ class PointByPoint final : public Merge {
   [[nodiscard]] const kernel::TiesCounts* counts(std::size_t point = 0) const override {
     return merges_[point]->counts();
   }
+  [[nodiscard]] const Statistics* statistics(std::size_t point = 0) const override {
+    return merges_[point]->statistics();
+  }
 
  private:
   const plan::Plan& plan_;

@@ -17,6 +17,7 @@
 #include "mpimerge/select/bracket_sample.hpp"
 
 #include "merge/shard_parts.hpp"
+#include "merge/tally.hpp"
 #include "merge/tiles.hpp"
 
 namespace mpimerge::merge {
@@ -118,11 +119,13 @@ TiesMerge::TiesMerge(const plan::Plan& plan, const plan::ReadPlan& reads,
     while (place < sought_.size() && sought_[place].task < task) ++place;
     first_sought_.push_back(place);
   }
-  for (const job::Job& job : points) add_point(job);
+  for (const job::Job& job : points) add_point(job, points.size() == 1);
   if (points_.size() > 1) moved_tile_.resize(kTile);
 }
 
-void TiesMerge::add_point(const job::Job& job) {
+TiesMerge::~TiesMerge() = default;
+
+void TiesMerge::add_point(const job::Job& job, bool is_only) {
   Election election;
   for (std::size_t task = 0; task < tasks_; ++task) {
     const select::Sought sought{task, position_of(plan_, job, task)};
@@ -141,6 +144,11 @@ void TiesMerge::add_point(const job::Job& job) {
       election.trims[task].trim_rank = plan::trim_rank(plan_.merged, density_of(job, task));
     election.rule = rule_of(job);
     election.final_sign = !passes_.needs_sign;
+    const bool is_full = is_only && job.report == job::Report::full;
+    if (job.report != job::Report::none) {
+      election.tally = std::make_unique<Tally>(
+          plan_, tasks_, Tally::Level{.trims = true, .full = is_full, .merged = is_full});
+    }
     elections_.push_back(std::move(election));
   }
   const auto lambda = static_cast<float>(job::constant(job, "lambda").value_or(1));
@@ -385,7 +393,7 @@ void TiesMerge::merge_block(const BlockData& block, base::Elements chunk_begin,
     };
     const std::span<float> merged = std::span(merged_tile_).first(tile.elements);
     for (Election& election : elections_) {
-      elect_tile(election, shared, merged);
+      elect_tile(election, block, tile, shared, merged);
       if (!election.rule.gives_vector) {
         put(election.points.front(), merged);
         continue;
@@ -428,11 +436,20 @@ void TiesMerge::prepare(const Election& election) {
   }
 }
 
-void TiesMerge::elect_tile(Election& election, const Shared& shared, std::span<float> merged) {
+void TiesMerge::elect_tile(Election& election, const BlockData& block, const Tile& tile,
+                           const Shared& shared, std::span<float> merged) {
   prepare(election);
-  election.counts +=
+  const kernel::TiesCounts counts =
       kernel::merge_tile(election.rule, shared.dtype, shared.base, tile_tasks_, scratch_, merged);
+  election.counts += counts;
   for (std::size_t task = 0; task < tasks_; ++task) election.kept[task] += tile_tasks_[task].kept;
+  if (!election.tally) return;
+  const std::size_t tensor = block.segments[tile.segment].tensor;
+  election.tally->add(tensor, counts, tile_tasks_);
+  if (election.tally->level().full) {
+    election.tally->look(block.group, tensor, place_of(block, tile), shared.dtype, shared.base,
+                         tile_tasks_, merged.data());
+  }
 }
 
 std::int64_t TiesMerge::tile_signs(const Shared& shared, const Election& election) {
@@ -454,7 +471,8 @@ std::vector<std::uint64_t> TiesMerge::counts_of_all(const comm::Comm& comm) cons
   return totals;
 }
 
-// Of each election: thresholds, the sign of cancelled sums (+ 1), whether it is final, counts.
+// Of each election: thresholds, the sign of cancelled sums (+ 1), whether it is final, counts, and
+// those of its tensors.
 std::vector<std::uint64_t> TiesMerge::progress(const comm::Comm& comm) const {
   const std::vector<std::uint64_t> counts = counts_of_all(comm);
   std::span<const std::uint64_t> left(counts);
@@ -466,12 +484,17 @@ std::vector<std::uint64_t> TiesMerge::progress(const comm::Comm& comm) const {
     const auto own = left.first(kCounts + tasks_);
     numbers.insert(numbers.end(), own.begin(), own.end());
     left = left.subspan(own.size());
+    if (!election.tally) continue;
+    const std::vector<std::uint64_t> of_tensors = election.tally->numbers(comm);
+    numbers.insert(numbers.end(), of_tensors.begin(), of_tensors.end());
   }
   return numbers;
 }
 
 bool TiesMerge::restore(const std::vector<std::uint64_t>& progress, bool counts) {
-  const std::size_t of_election = tasks_ + 2 + kCounts + tasks_;
+  const std::size_t of_tensors = elections_.front().tally ? elections_.front().tally->size() : 0;
+  const std::size_t without_tensors = tasks_ + 2 + kCounts + tasks_;
+  const std::size_t of_election = without_tensors + of_tensors;
   if (progress.size() != elections_.size() * of_election) return false;
   const auto part = [&](std::size_t number) {
     return std::span(progress).subspan(number * of_election, of_election);
@@ -492,8 +515,9 @@ bool TiesMerge::restore(const std::vector<std::uint64_t>& progress, bool counts)
     election.final_sign = numbers[tasks_ + 1] != 0;
     if (!counts) continue;
     election.counts = counts_from(numbers.subspan(tasks_ + 2));
-    const auto kept = numbers.last(tasks_);
+    const auto kept = numbers.subspan(without_tensors - tasks_, tasks_);
     election.kept.assign(kept.begin(), kept.end());
+    if (election.tally && !election.tally->load(numbers.last(of_tensors))) return false;
   }
   return true;
 }
@@ -570,6 +594,7 @@ bool TiesMerge::settle(const comm::Comm& comm) {
     // Should all be merged once more, nothing counts twice.
     election.counts = {};
     std::fill(election.kept.begin(), election.kept.end(), 0);
+    if (election.tally) election.statistics = election.tally->finish(comm);
     all_right = has_right_sign(election) && all_right;
   }
   return all_right;
@@ -603,9 +628,20 @@ void TiesMerge::each_tile(const BlockData& block, base::ElementRange within, Vis
     const base::ElementRange wanted =
         base::intersect(base::ElementRange{first, first + part.elements.count()}, within);
     const std::size_t end = (wanted.end - first).value();
-    for (std::size_t begin = (wanted.begin - first).value(); begin < end; begin += kTile)
-      visit(Tile{segment, begin, std::min(kTile, end - begin)});
+    for (std::size_t begin = (wanted.begin - first).value(); begin < end;) {
+      // Tiles end where units of sums do.
+      const std::size_t inside = place_of(block, Tile{segment, begin, 0}) % kTile;
+      const std::size_t size = std::min(kTile - inside, end - begin);
+      visit(Tile{segment, begin, size});
+      begin += size;
+    }
   }
+}
+
+// Of its first element in the group.
+std::uint64_t TiesMerge::place_of(const BlockData& block, const Tile& tile) const {
+  const plan::Segment& part = block.segments[tile.segment];
+  return (plan_.tensors[part.tensor].offset + part.elements.begin).value() + tile.begin;
 }
 
 base::Dtype TiesMerge::dtype_of(const BlockData& block, const Tile& tile,

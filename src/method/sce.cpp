@@ -148,11 +148,17 @@ class Sce final : public Method {
     for (std::size_t model = 0; model < tensor.models; ++model) {
       const float* const values = tile.models[model] + begin;
       const auto weight = static_cast<float>(tensor.facts[1 + model]);
+      // One row at a time: with two, compilers have too many rows to tell apart for vectors.
       kernel::with_vectors([=] {
         for (std::size_t i = 0; i < elements; ++i) {
           const float delta = values[i] - base[i];
           const bool counts = (variance[i] >= least) & (sign[i] * delta > 0);
           merged[i] += only_if(counts, weight * delta);
+        }
+      });
+      kernel::with_vectors([=] {
+        for (std::size_t i = 0; i < elements; ++i) {
+          const bool counts = (variance[i] >= least) & (sign[i] * (values[i] - base[i]) > 0);
           divisor[i] += only_if(counts, weight);
         }
       });

@@ -38,8 +38,7 @@ class Long(Tiny):
 
     def __init__(self, context, job=None):
         super().__init__(context)
-        if job:
-            self.job(job)
+        self.job((job or (self.root / "job.yaml").read_text()) + "report: full\n")
         draw = np.random.default_rng(5)
         for name in list(self.models):
             large = {"large.weight": tensors.round_to("F32", (300, 200), draw.standard_normal(60_000)),
@@ -67,7 +66,7 @@ class Long(Tiny):
         expect(not merged.faults, f"not whole: {merged.faults}")
         summary = merged.summary
         kept = [task.get("kept") for task in summary["tasks"]]  # methods without a trim or without signs count none
-        return merged.digest, summary.get("signs"), summary.get("conflicts"), kept
+        return merged.digest, summary.get("signs"), summary.get("conflicts"), kept, summary.get("report")
 
     def resumes(self, *options, ranks=None, rounds=ROUNDS):
         """Goes on, to the bits and counts of an uninterrupted merge, and leaves nothing else behind."""

@@ -17,6 +17,13 @@ namespace mpimerge::job {
 /// What a NaN or infinity in an input does.
 enum class NanPolicy : std::uint8_t { error, allow };
 
+/// What is told of the task vectors and of what the merge did to them, tensor by tensor.
+enum class Report : std::uint8_t {
+  none,
+  basic,  ///< what TIES counts anyhow: kept values, elected signs, conflicts
+  full,   ///< also magnitudes, norms, agreement and pairs
+};
+
 /// What becomes of a tensor that a model lacks.
 enum class Missing : std::uint8_t {
   error,  ///< the merge does not begin
@@ -117,6 +124,7 @@ struct Job {
   std::string signs_name;  ///< Elect::given: the checkpoint whose signs are taken
   std::string signs_path;
   NanPolicy nan = NanPolicy::error;
+  Report report = Report::basic;
   Missing missing = Missing::error;
   /// Filters of tensors' names: of those to merge some of `include`, if it has any, and none of
   /// `exclude`. All others are the base's, or the first model's where there is no base.
@@ -135,6 +143,7 @@ struct Job {
 
   template <class Archive>
   void serialize(Archive& archive, unsigned /*version*/) {
+    archive& report;
     archive& file& text& method& base_name& base_path& base_constant& tasks& slices& parameters&
         rules& may_mean_mergekits_rules& signs_name& signs_path& nan& missing& include& exclude;
     // Boost 1.74 does not know std::optional.

@@ -30,6 +30,9 @@ inline constexpr std::uint64_t kAgreementBytes = 8;
 /// Cost: O(tensors × sources).
 Allreduces predict_allreduces(const plan::Plan& plan, const job::Job& job);
 
+/// Local. The Allreduces of the statistics that the job's `report` asks for, after the last chunk.
+Allreduces predict_statistics(const plan::Plan& plan, const job::Job& job);
+
 /// Local. Bytes that each rank reads to sample single tensors, beside those that plan::Traffic has:
 /// by rank.
 /// Cost: O((tensors + ranks) × sources).

@@ -13,6 +13,7 @@
 #include "mpimerge/job/job.hpp"
 #include "mpimerge/kernel/ties.hpp"
 #include "mpimerge/merge/block_store.hpp"
+#include "mpimerge/merge/statistics.hpp"
 #include "mpimerge/plan/pass_state.hpp"
 #include "mpimerge/plan/plan.hpp"
 #include "mpimerge/plan/read_plan.hpp"
@@ -115,6 +116,13 @@ class Merge {
   }
   /// Local. Signs and conflicts, of all ranks after `settle`; null where they were not counted.
   [[nodiscard]] virtual const kernel::TiesCounts* counts(std::size_t /*point*/ = 0) const {
+    return nullptr;
+  }
+
+  /// Local. What was seen of each tensor, as the job's `report` asks for, of all ranks after
+  /// `settle`: on rank 0, without rows on the others. Null where the job asks for none, and where the
+  /// method counts nothing that `basic` tells.
+  [[nodiscard]] virtual const Statistics* statistics(std::size_t /*point*/ = 0) const {
     return nullptr;
   }
 };

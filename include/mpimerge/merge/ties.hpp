@@ -3,6 +3,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -18,6 +20,8 @@
 #include "mpimerge/select/threshold_search.hpp"
 
 namespace mpimerge::merge {
+
+class Tally;
 
 /// Local. Which reads the paper's TIES asks for, with any of these parameters.
 plan::PassOptions ties_passes(const plan::Plan& plan, std::span<const job::Job> points);
@@ -40,6 +44,8 @@ class TiesMerge final : public Merge {
   /// Local. The same for the points of a sweep, in their order.
   TiesMerge(const plan::Plan& plan, const plan::ReadPlan& reads, std::span<const job::Job> points,
             BlockStore& store);
+
+  ~TiesMerge() override;
 
   [[nodiscard]] std::size_t points() const override { return points_.size(); }
   [[nodiscard]] std::vector<Step> steps(const plan::Traffic& traffic) override;
@@ -84,6 +90,10 @@ class TiesMerge final : public Merge {
   [[nodiscard]] const kernel::TiesCounts* counts(std::size_t point = 0) const override {
     return &elections_[points_[point].election].totals;
   }
+  [[nodiscard]] const Statistics* statistics(std::size_t point = 0) const override {
+    const auto& of = elections_[points_[point].election].statistics;
+    return of ? &*of : nullptr;
+  }
 
  private:
   // What is trimmed and elected, with densities and weights of its own.
@@ -92,13 +102,15 @@ class TiesMerge final : public Merge {
     std::vector<float> weights;       // by task
     std::vector<TaskTrim> trims;      // by task
     kernel::TiesRule rule;
-    kernel::TiesCounts counts;        // of this rank, so far
-    std::vector<std::uint64_t> kept;  // by task: likewise
-    kernel::TiesCounts totals;        // of all ranks, after `settle`
-    bool final_sign = true;           // of cancelled sums: not a guess any more
-    bool counts_signs = false;        // `select` has to, for a better guess
-    std::int64_t signs = 0;           // positive ones less negative ones of this rank
-    std::vector<std::size_t> points;  // that differ in λ only
+    kernel::TiesCounts counts;             // of this rank, so far
+    std::vector<std::uint64_t> kept;       // by task: likewise
+    kernel::TiesCounts totals;             // of all ranks, after `settle`
+    bool final_sign = true;                // of cancelled sums: not a guess any more
+    bool counts_signs = false;             // `select` has to, for a better guess
+    std::int64_t signs = 0;                // positive ones less negative ones of this rank
+    std::vector<std::size_t> points;       // that differ in λ only
+    std::unique_ptr<Tally> tally;          // tensor by tensor; null where none is asked for
+    std::optional<Statistics> statistics;  // of all ranks, after `settle`
   };
   struct Point {
     std::size_t election;
@@ -116,7 +128,7 @@ class TiesMerge final : public Merge {
   void each_tile(const BlockData& block, base::ElementRange within, Visit visit);
   [[nodiscard]] bool look_at_shard(const Progress& progress, const RunPart& part);
   void look_again(const comm::Comm& comm);
-  void add_point(const job::Job& job);
+  void add_point(const job::Job& job, bool is_only);
   [[nodiscard]] std::vector<std::uint64_t> counts_of_all(const comm::Comm& comm) const;
   static bool has_right_sign(Election& election);
   std::vector<std::uint32_t> sample_brackets(const comm::Comm& comm,
@@ -135,9 +147,11 @@ class TiesMerge final : public Merge {
 
   Shared share(const BlockData& block, const Tile& tile);
   void prepare(const Election& election);
-  void elect_tile(Election& election, const Shared& shared, std::span<float> merged);
+  void elect_tile(Election& election, const BlockData& block, const Tile& tile,
+                  const Shared& shared, std::span<float> merged);
   std::int64_t tile_signs(const Shared& shared, const Election& election);
   void merge_block(const BlockData& block, base::Elements chunk_begin, std::span<std::byte> out);
+  [[nodiscard]] std::uint64_t place_of(const BlockData& block, const Tile& tile) const;
   [[nodiscard]] base::Dtype dtype_of(const BlockData& block, const Tile& tile,
                                      std::size_t source) const;
   [[nodiscard]] std::span<const std::byte> raw(const BlockData& block, const Tile& tile,

@@ -14,6 +14,8 @@ int run_plan(const comm::Comm& comm, const PlanOptions& options);
 int run_inspect(const comm::Comm& comm, const InspectOptions& options);
 int run_verify(const comm::Comm& comm, const VerifyOptions& options);
 int run_diff(const comm::Comm& comm, const DiffOptions& options);
+int run_compare(const comm::Comm& comm, const CompareOptions& options, base::Verbosity verbosity);
 int run_convert(const comm::Comm& comm, const ConvertOptions& options, base::Verbosity verbosity);
+int run_report(const comm::Comm& comm, const ReportOptions& options, base::Verbosity verbosity);
 
 }  // namespace mpimerge::app

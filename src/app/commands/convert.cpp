@@ -36,6 +36,7 @@
 #include "app/phases.hpp"
 #include "app/progress.hpp"
 #include "app/standard_streams.hpp"
+#include "app/text_file.hpp"
 #include "app/watchdog.hpp"
 
 namespace mpimerge::app {
@@ -111,9 +112,9 @@ Conversion prepare(const ConvertOptions& options, std::uint64_t ranks) {
   std::error_code ignored;
   if (fs::is_directory(options.input, ignored)) {
     const fs::path directory = options.input;
-    conversion.job = text_of(directory / output::kJobFile);
-    conversion.summary = without_last_newline(text_of(directory / output::kSummaryFile));
-    conversion.card = text_of(directory / output::kCardFile);
+    conversion.job = read_text_file(directory / output::kJobFile);
+    conversion.summary = without_last_newline(read_text_file(directory / output::kSummaryFile));
+    conversion.card = read_text_file(directory / output::kCardFile);
     conversion.companions = options.input;
   } else if (output::is_hdf5(options.input)) {
     const output::MergeRecord record = output::read_merge_record(options.input);

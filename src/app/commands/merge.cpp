@@ -39,7 +39,6 @@
 #include "mpimerge/plan/read_plan.hpp"
 
 #include "app/commands/commands.hpp"
-#include "app/inputs.hpp"
 #include "app/memory.hpp"
 #include "app/merge_rounds.hpp"
 #include "app/model_card.hpp"
@@ -55,6 +54,7 @@
 #include "app/stop.hpp"
 #include "app/summary.hpp"
 #include "app/summary_file.hpp"
+#include "app/text_file.hpp"
 #include "app/watchdog.hpp"
 #include "app/work.hpp"
 
@@ -154,7 +154,7 @@ bool is_finished(const std::string& output, const job::Job& job, const output::J
              made_by_this_merge(output::read_merge_record(output).summary, earlier);
     }
     return output::is_finished_directory(output, job.text) &&
-           made_by_this_merge(text_of(std::filesystem::path(output) / output::kSummaryFile),
+           made_by_this_merge(read_text_file(std::filesystem::path(output) / output::kSummaryFile),
                               earlier);
   } catch (const base::Error&) {
     return false;
@@ -545,7 +545,7 @@ class MergeRun {
     report.peak_memory = base::Bytes{comm::all_reduce_max(comm_, peak_memory().value())};
     report.memory = memory_of_all(comm_, reads_, traffic_, store_.resident_bytes());
     if (comm_.is_root()) report.provenance = provenance_json(recovery_->account());
-    const std::string summary = summary_json(report).dump(2);
+    const std::string summary = summary_text(report);
     watchdog_.feed("publish");
     for (OutputWriter& writer : writers_) writer.publish(summary);
     comm::collectively(comm_, "summary", [&] {
