@@ -236,7 +236,7 @@ def the_other_commands_are_watched_too(context):
 @cases.case("watchdog")
 def a_slow_diff_is_left_alone(context):
     long = Long(context)
-    slow = failing(context, "pread", path="base/model", delay=600, after=6)  # the headers come first
+    slow = failing(context, "pread", path="base/model", delay=900, after=6)  # the headers come first
     outcome = context.run("diff", "base", "base", "--watchdog", "3", ranks=1, launcher=False, environment=slow)
     expect(outcome.code == 0 and outcome.seconds > 4, outcome.describe())
 
